@@ -65,13 +65,12 @@ def python(tmp_path: Path) -> Callable[..., str]:
 
     Warnings are errors there too. Returns what was printed; failing fails the test.
     """
-    env = os.environ | {"PYTHONPATH": str(PACKAGE.parent), "MPLBACKEND": "Agg"}
 
-    def run(*args: object, **more_env: str) -> str:
+    def run(*args: object) -> str:
         done = subprocess.run(
             [sys.executable, "-W", "error", *map(str, args)],
             cwd=tmp_path,
-            env=env | more_env,
+            env=os.environ | {"PYTHONPATH": str(PACKAGE.parent), "MPLBACKEND": "Agg"},
             capture_output=True,
             text=True,
         )
