@@ -7,6 +7,7 @@ import doctest
 import re
 import shutil
 import tomllib
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,14 @@ def test_public_name_is_documented(name: str) -> None:
     assert any(re.search(rf"\b{name}\b", page.read_text(encoding="utf-8")) for page in pages), (
         f"{name} stands in no page of docs/ and not in the README"
     )
+
+
+def test_errors_name_extras_that_exist() -> None:
+    settings = ConfigParser()
+    settings.read(ROOT / "setup.cfg", encoding="utf-8")
+    for path in MODULES:
+        for extra in re.findall(r"\bnnrec\[(\w+)\]", path.read_text(encoding="utf-8")):
+            assert extra in settings["options.extras_require"], f"{path.name} names {extra!r}"
 
 
 def test_all_is_what_dir_shows() -> None:
