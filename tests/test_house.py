@@ -143,6 +143,7 @@ def test_no_path_of_a_machine_is_in_the_repository() -> None:
     assert not found
 
 
+@pytest.mark.slow
 def test_data_tests_are_counted_or_fail_without_data(
     python, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
