@@ -1,0 +1,69 @@
+"""Constructor arguments: their checks, and how an object prints as the call that made it.
+
+Every class of `nnrec` keeps each constructor argument in an attribute of the same name; printing
+and filing an object read it from there.
+"""
+
+from __future__ import annotations
+
+import inspect
+import operator
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+class Described:
+    """Prints as the call that made it, without the arguments left at their defaults.
+
+    >>> class Half(Described):
+    ...     def __init__(self, size, rate=0.5):
+    ...         self.size, self.rate = size, rate
+    >>> Half(3), Half(3, 0.2)
+    (Half(3), Half(3, rate=0.2))
+    """
+
+    def __repr__(self) -> str:
+        words = []
+        for name, parameter in inspect.signature(type(self)).parameters.items():
+            value = getattr(self, name)
+            if parameter.default is parameter.empty:
+                words.append(f"{value!r}")
+            elif value is not parameter.default and value != parameter.default:
+                words.append(f"{name}={getattr(value, '__name__', repr(value))}")
+        return f"{type(self).__name__}({', '.join(words)})"
+
+
+def whole_number(owner: str, name: str, value: Any, least: int = 1) -> int:
+    """A whole number of at least `least`, as an int; the error names the owner and the argument.
+
+    >>> whole_number("Dense", "inputs", np.int64(3))
+    3
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if number < least or isinstance(value, bool | np.bool_):
+        raise ValueError(f"{owner}: {name}={value!r}, expected a whole number ≥ {least}")
+    return number
+
+
+def real_number(
+    owner: str, name: str, value: Any, least: float = 0.0, below: float = float("inf")
+) -> float:
+    """A finite number in [least, below), as a Python float, which keeps the dtype of arrays.
+
+    >>> real_number("Dropout", "rate", np.float64(0.2), below=1)
+    0.2
+    """
+    try:
+        result = float(value)
+    except (TypeError, ValueError):
+        result = float("nan")
+    if not least <= result < below:
+        limit = f" and < {below:g}" if below != float("inf") else ""
+        raise ValueError(f"{owner}: {name}={value!r}, expected a number ≥ {least:g}{limit}")
+    return result

@@ -1,0 +1,372 @@
+"""Layers: pure functions of a flat parameter vector θ, each with its derivative right below it.
+
+    y, back = layer(theta, *inputs, rng=None)     # forward; rng: a Generator means training
+    dx = back(dy, g)                              # adds ∂L/∂θ into g, returns ∂L/∂x
+
+A layer keeps no state between calls: `back` is a closure over the forward's own names.  It never
+writes into θ, its inputs, `dy` or an array it has returned; `back` only adds to `g`.  `d…` always
+means ∂L/∂….  Here stand the document's equations 1 (z = w·x + b) and 2–5 as layers, and those
+it leaves out: ∂E/∂W = xᵀ δ, ∂E/∂b = Σ δ, ∂E/∂x = δ Wᵀ.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from nnrec.nn import activations as act
+from nnrec.nn.arguments import Described, real_number, whole_number
+from nnrec.nn.initializers import Initializer, Normal, draw
+
+Array = np.ndarray[Any, Any]
+Generator = np.random.Generator
+Back = Callable[[Any, Array], Any]
+
+
+class Layer(Described):
+    """What every layer has: named shapes, first values, and a call, which each class writes.
+
+    >>> class Double(Layer):
+    ...     def __call__(self, theta, x, rng=None):
+    ...         return 2 * x, lambda dy, g: 2 * dy
+    >>> y, back = Double()(np.empty(0), np.ones((1, 2)))
+    >>> back(np.ones((1, 2)), np.empty(0))
+    array([[2., 2.]])
+    """
+
+    takes_ids = False  # True: integer inputs are ids, and stay integers at the Network's border
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The parameters' shapes by name, in the order in which they stand in θ."""
+        return {}
+
+    @property
+    def size(self) -> int:
+        """The number of parameters."""
+        return sum(prod(shape) for shape in self.shapes.values())
+
+    def init(self, rng: Generator) -> Array:
+        """The layer's first θ, float64, shape (size,)."""
+        return np.zeros(self.size)
+
+    def split(self, theta: Array) -> list[Array]:
+        """θ's parts as views in their shapes; of g too, so that `dW += …` adds into g."""
+        parts, start = [], 0
+        for shape in self.shapes.values():
+            stop = start + prod(shape)
+            parts.append(theta[start:stop].reshape(shape))
+            start = stop
+        return parts
+
+    def __call__(
+        self, theta: Array, *inputs: Any, rng: Generator | None = None
+    ) -> tuple[Any, Back]:
+        raise NotImplementedError(f"{type(self).__name__} defines no __call__")
+
+    def rows(self, *inputs: Any) -> dict[str, Array]:
+        """The table rows that these inputs touch, by parameter name; none: all of θ is dense."""
+        return {}
+
+    def without_data_gradient(self) -> Layer:
+        """This layer, or a twin that returns None for ∂L/∂x where nobody asks for it."""
+        return self
+
+
+class Dense(Layer):
+    """z = x W + b: x (n, inputs) dense or CSR, W (inputs, outputs), b (outputs,), z (n, outputs).
+
+        z  = x W + b            the document's equation 1, for n rows at once
+        dW = xᵀ dz
+        db = Σ_rows dz
+        dx = dz Wᵀ              None where x is CSR, or with data_gradient=False
+
+    >>> layer = Dense(2, 1)
+    >>> z, back = layer(np.array([3.0, 4.0, 5.0]), np.array([[1.0, 10.0]]))
+    >>> g = np.zeros(3)
+    >>> z, back(np.array([[2.0]]), g), g
+    (array([[48.]]), array([[6., 8.]]), array([ 2., 20.,  2.]))
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        initializer: str | Initializer = "glorot",
+        data_gradient: bool = True,
+    ):
+        self.inputs = whole_number("Dense", "inputs", inputs)
+        self.outputs = whole_number("Dense", "outputs", outputs)
+        self.initializer = initializer
+        self.data_gradient = data_gradient
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"W": (self.inputs, self.outputs), "b": (self.outputs,)}
+
+    def init(self, rng: Generator) -> Array:
+        W = draw(self.initializer, rng, (self.inputs, self.outputs))
+        return np.concatenate([W.ravel(), np.zeros(self.outputs)])
+
+    def __call__(self, theta: Array, x: Any, rng: Generator | None = None) -> tuple[Array, Back]:
+        if x.ndim != 2 or x.shape[1] != self.inputs:
+            raise ValueError(f"{self!r}: x has shape {x.shape}, expected (n, {self.inputs})")
+        if x.dtype.kind in "iub":
+            raise TypeError(f"{self!r}: x is {x.dtype}; integers are ids here, pass floats")
+        W, b = self.split(theta)
+        y = x @ W
+        y += b
+
+        def back(dy: Array, g: Array) -> Array | None:
+            dW, db = self.split(g)
+            dW += x.T @ dy
+            db += np.ones(len(dy), dy.dtype) @ dy
+            return dy @ W.T if self.data_gradient and isinstance(x, np.ndarray) else None
+
+        return y, back
+
+    def without_data_gradient(self) -> Dense:
+        twin = copy.copy(self)
+        twin.data_gradient = False
+        return twin
+
+
+class Sigmoid(Layer):
+    """y = σ(x), any shape; dx = dy · y (1 − y).  The document's equations 2 and 5.
+
+    >>> Sigmoid()(np.empty(0), np.zeros(1))[0]
+    array([0.5])
+    """
+
+    def __call__(self, theta: Array, x: Array, rng: Generator | None = None) -> tuple[Array, Back]:
+        y = act.sigmoid(x)
+
+        def back(dy: Array, g: Array) -> Array:
+            return dy * act.sigmoid_derivative(y)
+
+        return y, back
+
+
+class ReLU(Layer):
+    """y = max(0, x), any shape; dx = dy where y > 0, else 0.  The document's equation 3.
+
+    >>> ReLU()(np.empty(0), np.array([-1.0, 2.0]))[0] + 0
+    array([0., 2.])
+    """
+
+    def __call__(self, theta: Array, x: Array, rng: Generator | None = None) -> tuple[Array, Back]:
+        y = act.relu(x)
+
+        def back(dy: Array, g: Array) -> Array:
+            return dy * act.relu_derivative(y)
+
+        return y, back
+
+
+class Tanh(Layer):
+    """y = tanh x, any shape; dx = dy · (1 − y²).  The document's equation 4.
+
+    >>> Tanh()(np.empty(0), np.zeros(1))[0]
+    array([0.])
+    """
+
+    def __call__(self, theta: Array, x: Array, rng: Generator | None = None) -> tuple[Array, Back]:
+        y = act.tanh(x)
+
+        def back(dy: Array, g: Array) -> Array:
+            return dy * act.tanh_derivative(y)
+
+        return y, back
+
+
+class Softmax(Layer):
+    """y_i = e^{x_i} / Σ_j e^{x_j} along the last axis; dx = y · (dy − Σ_j dy_j y_j).
+
+    The product of `dy` with the symmetric Jacobian diag(y) − y yᵀ, without building it.
+
+    >>> Softmax()(np.empty(0), np.zeros((1, 4)))[0]
+    array([[0.25, 0.25, 0.25, 0.25]])
+    """
+
+    def __call__(self, theta: Array, x: Array, rng: Generator | None = None) -> tuple[Array, Back]:
+        y = act.softmax(x)
+
+        def back(dy: Array, g: Array) -> Array:
+            return np.asarray(y * (dy - (dy * y).sum(axis=-1, keepdims=True)))
+
+        return y, back
+
+
+class Dropout(Layer):
+    """y = x · m / keep in training, m ~ Bernoulli(keep), keep = 1 − rate; y = x otherwise.
+
+    dx = dy · m / keep under the same mask (inverted dropout, Srivastava et al. 2014, section 10).
+    `keep` is rounded to a multiple of 2⁻¹⁶, by which m is scaled too: E[y] = x exactly.
+
+    >>> x = np.ones((2, 3))
+    >>> Dropout(0.5)(np.empty(0), x)[0] is x
+    True
+    >>> Dropout(0.5)(np.empty(0), x, rng=np.random.default_rng(3))[0]
+    array([[2., 0., 2.],
+           [2., 2., 0.]])
+    """
+
+    def __init__(self, rate: float):
+        self.rate = real_number("Dropout", "rate", rate, below=1)
+
+    def __call__(self, theta: Array, x: Array, rng: Generator | None = None) -> tuple[Array, Back]:
+        cut = max(1, round((1 - self.rate) * 65536))
+        if rng is None or cut == 65536:
+            return x, lambda dy, g: dy
+        kept = random_words(rng, x.size).reshape(x.shape) < cut
+        scale = 65536 / cut
+        y = x * kept
+        y *= scale
+
+        def back(dy: Array, g: Array) -> Array:
+            dx = dy * kept
+            dx *= scale
+            return dx
+
+        return y, back
+
+
+def random_words(rng: Generator, size: int) -> Array:
+    """`size` uniform 16-bit integers: four from each raw 64-bit draw, a third of the usual cost.
+
+    >>> random_words(np.random.default_rng(0), 5).dtype
+    dtype('uint16')
+    """
+    if isinstance(rng.bit_generator, np.random.MT19937):  # its raw draws hold 32 bits only
+        return rng.integers(0, 65536, size, dtype=np.uint16)
+    raw: Array = rng.bit_generator.random_raw((size + 3) // 4)
+    return raw.view(np.uint16)[:size]
+
+
+class Embedding(Layer):
+    """y = E[ids]: integer ids of any shape s, E (count, dim), y (*s, dim); dE[ids] += dy.
+
+    Repeated ids add up.  Ids outside [0, count) are an error.  There is no ∂L/∂ids: None.
+
+    >>> layer = Embedding(3, 2)
+    >>> y, back = layer(np.arange(6.0), np.array([2, 0, 2]))
+    >>> g = np.zeros(6)
+    >>> y, back(np.ones((3, 2)), g), g.reshape(3, 2)
+    (array([[4., 5.],
+           [0., 1.],
+           [4., 5.]]), None, array([[1., 1.],
+           [0., 0.],
+           [2., 2.]]))
+    """
+
+    takes_ids = True
+
+    def __init__(self, count: int, dim: int, initializer: str | Initializer = Normal(0.05)):
+        self.count = whole_number("Embedding", "count", count)
+        self.dim = whole_number("Embedding", "dim", dim)
+        self.initializer = initializer
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"E": (self.count, self.dim)}
+
+    def init(self, rng: Generator) -> Array:
+        return draw(self.initializer, rng, (self.count, self.dim)).ravel()
+
+    def __call__(self, theta: Array, ids: Any, rng: Generator | None = None) -> tuple[Array, Back]:
+        self.check(ids)
+        (E,) = self.split(theta)
+        y = E[ids]
+
+        def back(dy: Array, g: Array) -> None:
+            (dE,) = self.split(g)
+            add_rows(dE, ids.ravel(), dy.reshape(-1, self.dim))
+
+        return y, back
+
+    def check(self, ids: Any) -> None:
+        """Raise unless `ids` are integers that stand in the table."""
+        if not isinstance(ids, np.ndarray) or ids.dtype.kind not in "iu":
+            kind = getattr(ids, "dtype", type(ids).__name__)
+            raise TypeError(f"{self!r}: ids are {kind}, expected an array of integers")
+        if ids.size and not 0 <= ids.min() <= ids.max() < self.count:
+            wrong = ids[(ids < 0) | (ids >= self.count)].flat[0]
+            raise IndexError(f"{self!r}: id {wrong} is outside [0, {self.count})")
+
+    def rows(self, ids: Any) -> dict[str, Array]:
+        self.check(ids)
+        return {"E": np.unique(ids)}
+
+
+def add_rows(table: Array, ids: Array, rows: Array) -> None:
+    """table[ids] += rows, where repeated ids add up, at the cost of the rows touched.
+
+    One product with a sparse one-hot matrix, which sums each id's rows; exact numbers, which
+    SciPy can't hold, take NumPy's `add.at`.
+
+    >>> table = np.zeros((3, 1))
+    >>> add_rows(table, np.array([2, 0, 2]), np.array([[1.0], [2.0], [3.0]]))
+    >>> table.ravel()
+    array([2., 0., 4.])
+    """
+    if rows.dtype == object or not ids.size:
+        np.add.at(table, ids, rows)
+        return
+    from scipy.sparse import csr_array
+
+    order = np.argsort(ids, kind="stable")
+    ordered = ids[order]
+    first = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    ones, ends = np.ones(len(ids), rows.dtype), np.r_[first, len(ids)]
+    table[ordered[first]] += csr_array((ones, order, ends), shape=(len(first), len(ids))) @ rows
+
+
+class LayerNorm(Layer):
+    """y = gain · x̂ + b, x̂ = (x − mean x) / √(var x + ε) over the last axis (Ba et al. 2016).
+
+        dgain = Σ_rows dy x̂,   db = Σ_rows dy,   dx̂ = dy · gain
+        dx = (dx̂ − mean dx̂ − x̂ · mean(dx̂ x̂)) / √(var x + ε)
+
+    x, y (..., dim); gain and b (dim,), one and zero at first; var is the mean of squares.
+
+    >>> layer = LayerNorm(2)
+    >>> layer(layer.init(np.random.default_rng(0)), np.array([[1.0, 3.0]]))[0].round(3)
+    array([[-1.,  1.]])
+    """
+
+    def __init__(self, dim: int, epsilon: float = 1e-5):
+        self.dim = whole_number("LayerNorm", "dim", dim)
+        self.epsilon = real_number("LayerNorm", "epsilon", epsilon)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"gain": (self.dim,), "b": (self.dim,)}
+
+    def init(self, rng: Generator) -> Array:
+        return np.repeat([1.0, 0.0], self.dim)
+
+    def __call__(self, theta: Array, x: Array, rng: Generator | None = None) -> tuple[Array, Back]:
+        if x.ndim < 1 or x.shape[-1] != self.dim:
+            raise ValueError(f"{self!r}: x has shape {x.shape}, expected (..., {self.dim})")
+        gain, b = self.split(theta)
+        centred = x - x.sum(axis=-1, keepdims=True) / self.dim
+        variance = (centred * centred).sum(axis=-1, keepdims=True) / self.dim
+        spread = np.sqrt(variance + self.epsilon)
+        normed = centred / spread
+        y = normed * gain
+        y += b
+
+        def back(dy: Array, g: Array) -> Array:
+            dgain, db = self.split(g)
+            dgain += (dy * normed).reshape(-1, self.dim).sum(axis=0)
+            db += dy.reshape(-1, self.dim).sum(axis=0)
+            dnormed = dy * gain
+            along = (dnormed * normed).sum(axis=-1, keepdims=True) / self.dim
+            mean = dnormed.sum(axis=-1, keepdims=True) / self.dim
+            return np.asarray((dnormed - mean - normed * along) / spread)
+
+        return y, back

@@ -1,0 +1,299 @@
+"""Losses: `value, dpred = loss(pred, target, weight=None)`, value and gradient in one call.
+
+The document's squared error (its equation 9) and cross-entropy (10), the binary form its §5 uses,
+and both cross-entropies on logits, where the sigmoid or softmax is taken inside: that is what one
+trains with, since log σ(z) keeps its digits where σ(z) has become 0 or 1.  Every loss sums over
+outputs and takes the mean over rows: value = Σ_i w_i L_i / Σ_i w_i, with weight w (n,) or 1.  Rows
+whose weights are all zero give 0.  `value` keeps pred's dtype.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nnrec.nn import activations as act
+from nnrec.nn.arguments import Described, real_number
+
+Array = np.ndarray[Any, Any]
+
+
+class Loss(Described):
+    """What losses share: how targets arrive, how rows are averaged, what a prediction means."""
+
+    takes_labels = False  # True: integer targets are class labels, and stay integers
+
+    def __call__(self, pred: Any, target: Any, weight: Array | None = None) -> tuple[Any, Any]:
+        raise NotImplementedError(f"{type(self).__name__} defines no __call__")
+
+    def inverse_link(self, pred: Any) -> Any:
+        """The estimate in the target's units, from the network's output."""
+        return pred
+
+    def same_shape(self, pred: Array, target: Any) -> None:
+        """Raise unless pred and target are both (n, outputs), n ≥ 1: never a broadcast."""
+        if pred.ndim != 2 or not len(pred) or pred.shape != np.shape(target):
+            raise ValueError(
+                f"{self!r}: pred has shape {pred.shape} and target {np.shape(target)}, "
+                "expected the same (n, outputs), n ≥ 1"
+            )
+
+    def average(self, losses: Array, d: Array, weight: Array | None) -> tuple[Any, Array]:
+        """The weighted mean of the rows' losses (n,), and of their derivatives d (n, outputs)."""
+        n = len(losses)
+        if weight is None:
+            return losses.sum() / n, d / n
+        if np.shape(weight) != (n,):
+            raise ValueError(f"{self!r}: weight has shape {np.shape(weight)}, expected ({n},)")
+        if not (weight >= 0).all():
+            row = int(np.argmin(weight >= 0))
+            raise ValueError(f"{self!r}: weight {weight[row]} in row {row}, expected ≥ 0")
+        share = weight / (weight.sum() or 1)
+        return (share * losses).sum(), d * share[:, None]
+
+
+class MSE(Loss):
+    """L_i = ½ Σ_k (y_ik − t_ik)²,  dy = y − t: the document's equation 9; pred, target (n, m).
+
+    mean=True is what others call the mean squared error, L_i = (1/m) Σ_k (y_ik − t_ik)².
+
+    >>> value, dpred = MSE()(np.array([[0.2, 0.8]]), np.array([[0.1, 0.9]]))
+    >>> value.round(9), dpred.round(9)
+    (np.float64(0.01), array([[ 0.1, -0.1]]))
+    """
+
+    def __init__(self, mean: bool = False):
+        self.mean = mean
+
+    def __call__(self, pred: Array, target: Array, weight: Array | None = None) -> Any:
+        self.same_shape(pred, target)
+        diff = pred - target
+        squares = (diff * diff).sum(axis=1)
+        if self.mean:
+            m = pred.shape[1]
+            return self.average(squares / m, diff * 2 / m, weight)
+        return self.average(squares / 2, diff, weight)
+
+
+class BinaryCrossEntropy(Loss):
+    """L_i = −Σ_k [t ln y + (1 − t) ln(1 − y)] on probabilities y: the loss of the document's §5.
+
+    dy = (1 − t)/(1 − y) − t/y;  pred, target (n, m) in [0, 1].  A y whose logarithm the target
+    needs and which is exactly 0 (or 1) is an error: train on logits, with SigmoidCrossEntropy.
+
+    >>> value, dpred = BinaryCrossEntropy()(np.array([[0.5]]), np.array([[1.0]]))
+    >>> value.round(4), dpred
+    (np.float64(0.6931), array([[-2.]]))
+    """
+
+    def __call__(self, pred: Array, target: Array, weight: Array | None = None) -> Any:
+        self.same_shape(pred, target)
+        in_unit_interval(self, "target", target)
+        log_y, inverse_y = log_where(self, pred, target != 0, "SigmoidCrossEntropy")
+        log_n, inverse_n = log_where(self, 1 - pred, target != 1, "SigmoidCrossEntropy")
+        losses = -(target * log_y + (1 - target) * log_n).sum(axis=1)
+        return self.average(losses, (1 - target) * inverse_n - target * inverse_y, weight)
+
+
+class CategoricalCrossEntropy(Loss):
+    """L_i = −Σ_k t_ik ln y_ik on class probabilities: the document's equation 10, Σ_k y_ik = 1.
+
+    dy = −t/y;  pred (n, k); target (n, k), or integer labels (n,).  A needed y that is exactly 0 is
+    an error: train on logits, with SoftmaxCrossEntropy.
+
+    >>> value, dpred = CategoricalCrossEntropy()(np.array([[0.25, 0.75]]), np.array([0]))
+    >>> value.round(4), dpred
+    (np.float64(1.3863), array([[-4., -0.]]))
+    """
+
+    takes_labels = True
+
+    def __call__(self, pred: Array, target: Array, weight: Array | None = None) -> Any:
+        if np.ndim(target) == 1:
+            labels = checked_labels(self, pred, target)
+            target = np.zeros(pred.shape, pred.real.dtype)
+            target[np.arange(len(pred)), labels] = 1
+        self.same_shape(pred, target)
+        log_y, inverse = log_where(self, pred, target != 0, "SoftmaxCrossEntropy")
+        return self.average(-(target * log_y).sum(axis=1), -target * inverse, weight)
+
+
+class SigmoidCrossEntropy(Loss):
+    """L_i = Σ_k [ln(1 + e^{z}) − t z], the binary cross-entropy of y = σ(z), from the logit z.
+
+    dz = σ(z) − t, written (1 − t) σ(z) − t σ(−z), which keeps its digits when σ(z) has become t.
+    pred, target (n, m), targets in [0, 1].
+
+    >>> value, dpred = SigmoidCrossEntropy()(np.array([[0.0]]), np.array([[1.0]]))
+    >>> value.round(4), dpred
+    (np.float64(0.6931), array([[-0.5]]))
+    """
+
+    def inverse_link(self, pred: Array) -> Array:
+        return act.sigmoid(pred)
+
+    def __call__(self, pred: Array, target: Array, weight: Array | None = None) -> Any:
+        self.same_shape(pred, target)
+        in_unit_interval(self, "target", target)
+        positive = pred.real > 0
+        e = np.exp(np.where(positive, -pred, pred))
+        losses = (pred * positive - pred * target + np.log1p(e)).sum(axis=1)
+        right, wrong = np.where(positive, 1, e), np.where(positive, e, 1)
+        return self.average(losses, ((1 - target) * right - target * wrong) / (1 + e), weight)
+
+
+class SoftmaxCrossEntropy(Loss):
+    """L_i = Σ_k t_ik (ln Σ_j e^{z_ij} − z_ik), the cross-entropy of y = softmax(z), from logits.
+
+    dz = T y − t with T_i = Σ_k t_ik.  pred (n, k), finite; target: integer labels (n,), one-hot or
+    soft (n, k), or CSR (n, k) (counts: the multinomial likelihood).  With the largest logit m set
+    apart, ln Σ_j e^{z_j} = m + ln(1 + r) and y_max − 1 = −r/(1 + r): no digit is lost in either.
+
+    >>> value, dpred = SoftmaxCrossEntropy()(np.array([[0.0, 0.0]]), np.array([1]))
+    >>> value.round(4), dpred
+    (np.float64(0.6931), array([[ 0.5, -0.5]]))
+    """
+
+    takes_labels = True
+
+    def inverse_link(self, pred: Array) -> Array:
+        return act.softmax(pred)
+
+    def __call__(self, pred: Array, target: Any, weight: Array | None = None) -> Any:
+        labels = target.ndim == 1
+        if labels:
+            target = checked_labels(self, pred, target)
+        else:
+            self.same_shape(pred, target)
+        e, m, top = act.exp_shifted(pred)
+        np.put_along_axis(e, top, 0, axis=1)
+        rest = e.sum(axis=1, keepdims=True)
+        np.put_along_axis(e, top, 1, axis=1)
+        y = e
+        y /= 1 + rest
+
+        if isinstance(target, np.ndarray) and not labels:
+            total, at_top = target.sum(axis=1, keepdims=True), np.take_along_axis(target, top, 1)
+            losses = (target * (m - pred)).sum(axis=1)
+            d = total * y - target
+        else:
+            rows, classes, values = target_entries(target, pred.real.dtype)
+            total, at_top = np.zeros((2, *rest.shape), values.dtype)
+            np.add.at(total[:, 0], rows, values)
+            hit = classes == top[rows, 0]
+            at_top[rows[hit], 0] = values[hit]
+            losses = np.zeros(len(pred), pred.dtype)
+            np.add.at(losses, rows, values * (m[rows, 0] - pred[rows, classes]))
+            d = y
+            d *= total
+            d[rows, classes] -= values
+        losses += (total * np.log1p(rest))[:, 0]
+        np.put_along_axis(d, top, ((total - at_top) - at_top * rest) / (1 + rest), axis=1)
+        return self.average(losses, d, weight)
+
+
+def target_entries(target: Any, dtype: Any) -> tuple[Array, Array, Array]:
+    """Row, class and value of each non-zero of a target: integer labels or CSR.
+
+    >>> target_entries(np.array([2, 0]), np.float32)
+    (array([0, 1]), array([2, 0]), array([1., 1.], dtype=float32))
+    """
+    if target.ndim == 1:
+        return np.arange(len(target)), target, np.ones(len(target), dtype)
+    if not target.has_canonical_format:
+        target = target.copy()
+        target.sum_duplicates()
+    return (
+        np.repeat(np.arange(target.shape[0]), np.diff(target.indptr)),
+        target.indices,
+        target.data,
+    )
+
+
+def checked_labels(loss: Loss, pred: Array, labels: Array) -> Array:
+    """Integer labels (n,), after the check that each is one of pred's classes.
+
+    >>> checked_labels(MSE(), np.zeros((1, 3)), np.array([3]))
+    Traceback (most recent call last):
+    IndexError: MSE(): label 3 in row 0 is outside [0, 3)
+    """
+    if pred.ndim != 2 or not len(pred) or labels.shape != (len(pred),):
+        raise ValueError(
+            f"{loss!r}: pred has shape {pred.shape} and labels {labels.shape}, "
+            "expected (n, classes) and (n,), n ≥ 1"
+        )
+    if labels.dtype.kind not in "iub":
+        raise TypeError(f"{loss!r}: labels are {labels.dtype}, expected integers")
+    bad = (labels < 0) | (labels >= pred.shape[1])
+    if bad.any():
+        row = int(bad.argmax())
+        raise IndexError(
+            f"{loss!r}: label {labels[row]} in row {row} is outside [0, {pred.shape[1]})"
+        )
+    return labels.astype(np.intp, copy=False)
+
+
+def in_unit_interval(loss: Loss, name: str, values: Array) -> None:
+    """Raise, naming the row, unless all values lie in [0, 1].
+
+    >>> in_unit_interval(MSE(), "target", np.array([[0.5], [2.0]]))
+    Traceback (most recent call last):
+    ValueError: MSE(): target is 2.0 in row 1, expected a number in [0, 1]
+    """
+    bad = ~((values.real >= 0) & (values.real <= 1))
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        value = values[row, column]
+        raise ValueError(f"{loss!r}: {name} is {value} in row {row}, expected a number in [0, 1]")
+
+
+def log_where(loss: Loss, p: Array, needed: Array, on_logits: str) -> tuple[Array, Array]:
+    """ln p and 1/p where needed, else 0; an error that names the row where a needed p is 0.
+
+    >>> log_where(MSE(), np.array([[1.0, 0.0]]), np.array([[True, False]]), "…")
+    (array([[0., 0.]]), array([[1., 0.]]))
+    """
+    in_unit_interval(loss, "probability", p)
+    zero = needed & (p.real == 0)
+    if zero.any():
+        row = np.argwhere(zero)[0][0]
+        raise ValueError(
+            f"{loss!r}: row {row} needs the logarithm of a probability that is exactly 0; "
+            f"give logits to {on_logits}"
+        )
+    log = np.log(p, out=np.zeros_like(p), where=needed)
+    return log, np.divide(1, p, out=np.zeros_like(p), where=needed)
+
+
+class Penalty(Described):
+    """A term of the objective on every parameter with two or more axes: weights, not biases."""
+
+    def __init__(self, strength: float):
+        self.strength = real_number(type(self).__name__, "strength", strength)
+
+    def __call__(self, W: Array) -> tuple[Any, Array]:
+        raise NotImplementedError(f"{type(self).__name__} defines no __call__")
+
+
+class L1(Penalty):
+    """λ Σ |w|,  dw = λ sign w (0 at 0).
+
+    >>> L1(0.1)(np.array([[2.0, -3.0]]))
+    (np.float64(0.5), array([[ 0.1, -0.1]]))
+    """
+
+    def __call__(self, W: Array) -> tuple[Any, Array]:
+        sign = np.sign(W.real)
+        return (W * sign).sum() * self.strength, sign * self.strength
+
+
+class L2(Penalty):
+    """(λ/2) Σ w²,  dw = λ w.
+
+    >>> L2(0.1)(np.array([[2.0, -4.0]]))
+    (np.float64(1.0), array([[ 0.2, -0.4]]))
+    """
+
+    def __call__(self, W: Array) -> tuple[Any, Array]:
+        return (W * W).sum() * (self.strength / 2), W * self.strength
