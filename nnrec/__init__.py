@@ -11,13 +11,14 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "nnrec.nn": (
-        "Add Adagrad Adam AdamW Batches BinaryCrossEntropy Callback CategoricalCrossEntropy "
+        "Add Adagrad Adam AdamW Batches BinaryCrossEntropy CategoricalCrossEntropy "
         "Composite Concatenate CosineDecay Dense Dot Dropout EarlyStopping Embedding "
-        "ExponentialDecay GaussianNoise History L1 L2 Layer LayerNorm LinearDecay Loss MSE Mixup "
+        "ExponentialDecay History L1 L2 Layer LayerNorm LinearDecay Loss MSE "
         "Multiply Network Normal Optimizer RMSProp ReLU SGD Sequential Sigmoid "
         "SigmoidCrossEntropy Softmax SoftmaxCrossEntropy Tanh check_gradients relu sigmoid softmax "
         "tanh"
     ),
+    "nnrec.data": "GaussianNoise Mixup",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 __all__ = sorted(_HOME)

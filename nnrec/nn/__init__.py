@@ -15,74 +15,9 @@ from nnrec.nn.layers import (
     Softmax,
     Tanh,
 )
-from nnrec.nn.losses import (
-    L1,
-    L2,
-    MSE,
-    BinaryCrossEntropy,
-    CategoricalCrossEntropy,
-    Loss,
-    SigmoidCrossEntropy,
-    SoftmaxCrossEntropy,
-)
+from nnrec.nn.losses import L1, L2, MSE, BinaryCrossEntropy, CategoricalCrossEntropy, Loss
+from nnrec.nn.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy
 from nnrec.nn.network import Network
-from nnrec.nn.optimizers import (
-    SGD,
-    Adagrad,
-    Adam,
-    AdamW,
-    CosineDecay,
-    ExponentialDecay,
-    LinearDecay,
-    Optimizer,
-    RMSProp,
-)
-from nnrec.nn.training import Batches, Callback, EarlyStopping, GaussianNoise, History, Mixup
-
-__all__ = [
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "Add",
-    "Batches",
-    "BinaryCrossEntropy",
-    "Callback",
-    "CategoricalCrossEntropy",
-    "Composite",
-    "Concatenate",
-    "CosineDecay",
-    "Dense",
-    "Dot",
-    "Dropout",
-    "EarlyStopping",
-    "Embedding",
-    "ExponentialDecay",
-    "GaussianNoise",
-    "History",
-    "L1",
-    "L2",
-    "Layer",
-    "LayerNorm",
-    "LinearDecay",
-    "Loss",
-    "MSE",
-    "Mixup",
-    "Multiply",
-    "Network",
-    "Normal",
-    "Optimizer",
-    "RMSProp",
-    "ReLU",
-    "SGD",
-    "Sequential",
-    "Sigmoid",
-    "SigmoidCrossEntropy",
-    "Softmax",
-    "SoftmaxCrossEntropy",
-    "Tanh",
-    "check_gradients",
-    "relu",
-    "sigmoid",
-    "softmax",
-    "tanh",
-]
+from nnrec.nn.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSProp
+from nnrec.nn.optimizers import CosineDecay, ExponentialDecay, LinearDecay
+from nnrec.nn.training import Batches, EarlyStopping, History

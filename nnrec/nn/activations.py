@@ -8,11 +8,9 @@ float32, float64 and complex128 (and ReLU on fractions): nothing here casts, and
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from nnrec.nn.arguments import Array
 
 
 def sigmoid(z: Array) -> Array:

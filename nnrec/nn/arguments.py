@@ -7,7 +7,6 @@ and filing an object read it from there.
 from __future__ import annotations
 
 import inspect
-import operator
 from typing import Any
 
 import numpy as np
@@ -30,40 +29,24 @@ class Described:
         for name, parameter in inspect.signature(type(self)).parameters.items():
             value = getattr(self, name)
             if parameter.default is parameter.empty:
-                words.append(f"{value!r}")
+                words.append(repr(value))
             elif value is not parameter.default and value != parameter.default:
                 words.append(f"{name}={getattr(value, '__name__', repr(value))}")
         return f"{type(self).__name__}({', '.join(words)})"
 
 
 def whole_number(owner: str, name: str, value: Any, least: int = 1) -> int:
-    """A whole number of at least `least`, as an int; the error names the owner and the argument.
-
-    >>> whole_number("Dense", "inputs", np.int64(3))
-    3
-    """
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = least - 1
-    if number < least or isinstance(value, bool | np.bool_):
-        raise ValueError(f"{owner}: {name}={value!r}, expected a whole number ≥ {least}")
-    return number
+    """A whole number ≥ least, as an int; the error names the owner and the argument."""
+    if isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= least:
+        return int(value)
+    raise ValueError(f"{owner}: {name}={value!r}, expected a whole number ≥ {least}")
 
 
 def real_number(
     owner: str, name: str, value: Any, least: float = 0.0, below: float = float("inf")
 ) -> float:
-    """A finite number in [least, below), as a Python float, which keeps the dtype of arrays.
-
-    >>> real_number("Dropout", "rate", np.float64(0.2), below=1)
-    0.2
-    """
-    try:
-        result = float(value)
-    except (TypeError, ValueError):
-        result = float("nan")
-    if not least <= result < below:
-        limit = f" and < {below:g}" if below != float("inf") else ""
-        raise ValueError(f"{owner}: {name}={value!r}, expected a number ≥ {least:g}{limit}")
-    return result
+    """A number in [least, below), as a Python float, which keeps the dtype of arrays it meets."""
+    if isinstance(value, int | float | np.number) and least <= value < below:
+        return float(value)
+    limit = f" and < {below:g}" if below != float("inf") else ""
+    raise ValueError(f"{owner}: {name}={value!r}, expected a number ≥ {least:g}{limit}")

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from nnrec.nn.layers import Array, Back, Generator, Layer
+from nnrec.nn.layers import Array, Generator, Layer, Result, Rng, Shape
 
 
 class Composite(Layer):
@@ -43,42 +43,38 @@ class Composite(Layer):
     """
 
     def __init__(self, **parts: Layer):
-        self.parts = parts
-        seen: dict[int, str] = {}
+        self.parts, name = parts, type(self).__name__
+        paths: dict[int, str] = {}
         for path, part in walk(self):
             if not isinstance(part, Layer):
-                raise TypeError(f"{type(self).__name__}: part {path} is {part!r}, not a Layer")
+                raise TypeError(f"{name}: part {path} is {part!r}, expected a Layer")
             if part.size and not isinstance(part, Composite):
-                if id(part) in seen:
-                    raise ValueError(
-                        f"{type(self).__name__}: {part!r} stands twice, as {seen[id(part)]} and "
-                        f"{path}: two sets of weights. To share it, call it twice"
-                    )
-                seen[id(part)] = path
+                first = paths.setdefault(id(part), path)
+                if first != path:
+                    twice = f"{part!r} stands twice, as {first} and {path}: two sets of weights"
+                    raise ValueError(f"{name}: {twice}. To share it, call it twice")
 
     @property
     def takes_ids(self) -> bool:  # type: ignore[override]
         return any(part.takes_ids for part in self.parts.values())
 
     @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
+    def shapes(self) -> dict[str, Shape]:
+        parts = self.parts.items()
         return {
-            f"{name}.{inner}": shape
-            for name, part in self.parts.items()
-            for inner, shape in part.shapes.items()
+            f"{name}.{key}": shape for name, part in parts for key, shape in part.shapes.items()
         }
 
     def init(self, rng: Generator) -> Array:
         return np.concatenate([np.empty(0), *(part.init(rng) for part in self.parts.values())])
 
-    def bind(self, theta: Array, rng: Generator | None = None) -> Any:
+    def bind(self, theta: Array, rng: Rng = None) -> Any:
         """The parts as attributes, each bound to its slice: `y, back = bound.name(*inputs)`."""
-        bound, start = {}, 0
+        bound, start = SimpleNamespace(), 0
         for name, part in self.parts.items():
-            stop = start + part.size
-            bound[name] = _bind(part, theta, start, stop, rng)
-            start = stop
-        return SimpleNamespace(**bound)
+            setattr(bound, name, bind(part, theta, slice(start, start + part.size), rng))
+            start += part.size
+        return bound
 
     def part_rows(self, name: str, *inputs: Any) -> dict[str, Array]:
         """The rows that `inputs` touch in one part, under the composite's parameter names."""
@@ -95,26 +91,29 @@ class Composite(Layer):
         return f"{type(self).__name__}({parts})"
 
 
-def _bind(
-    part: Layer, theta: Array, start: int, stop: int, rng: Generator | None
-) -> Callable[..., tuple[Any, Back]]:
-    def bound(*inputs: Any) -> tuple[Any, Back]:
-        y, back = part(theta[start:stop], *inputs, rng=rng)
-        return y, lambda dy, g: back(dy, g[start:stop])
+def bind(part: Layer, theta: Array, at: slice, rng: Rng) -> Callable[..., Result]:
+    """A part on its slice of θ; its back takes the whole g, and adds into the same slice of it."""
+
+    def bound(*inputs: Any) -> Result:
+        y, back = part(theta[at], *inputs, rng=rng)
+        return y, lambda dy, g: back(dy, g[at])
 
     return bound
 
 
 def walk(layer: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
-    """Every part below a layer with its path, parents before children.
-
-    >>> from nnrec.nn import Dense, ReLU
-    >>> [path for path, _ in walk(Sequential([Dense(2, 3), ReLU()]))]
-    ['dense_1', 'relu_1']
-    """
+    """Every part below a layer with its path, parents before children."""
     for name, part in getattr(layer, "parts", {}).items():
         yield path + name, part
         yield from walk(part, f"{path}{name}.")
+
+
+def rewired(layer: Layer, change: Callable[[str, Layer], Layer], path: str = "") -> Layer:
+    """A twin in which change(path, part) stands for every part that has no parts of its own."""
+    if not isinstance(layer, Composite):
+        return change(path, layer)
+    under = f"{path}." if path else ""
+    return layer.with_parts({k: rewired(p, change, under + k) for k, p in layer.parts.items()})
 
 
 class Sequential(Composite):
@@ -135,13 +134,9 @@ class Sequential(Composite):
     def __init__(self, layers: Sequence[Layer]):
         if isinstance(layers, Layer) or not layers:
             raise ValueError(f"Sequential: layers={layers!r}, expected a list of layers")
-        counts: dict[str, int] = {}
-        parts = {}
-        for layer in layers:
-            kind = snake_case(type(layer).__name__)
-            counts[kind] = counts.get(kind, 0) + 1
-            parts[f"{kind}_{counts[kind]}"] = layer
-        super().__init__(**parts)
+        kinds = [snake_case(type(layer).__name__) for layer in layers]
+        names = [f"{kind}_{kinds[: i + 1].count(kind)}" for i, kind in enumerate(kinds)]
+        super().__init__(**dict(zip(names, layers)))
 
     @property
     def layers(self) -> list[Layer]:
@@ -152,9 +147,7 @@ class Sequential(Composite):
     def takes_ids(self) -> bool:  # type: ignore[override]
         return self.layers[0].takes_ids
 
-    def __call__(
-        self, theta: Array, *inputs: Any, rng: Generator | None = None
-    ) -> tuple[Any, Back]:
+    def __call__(self, theta: Array, *inputs: Any, rng: Rng = None) -> Result:
         y: Any = inputs
         backs = []
         for part in vars(self.bind(theta, rng)).values():
@@ -180,11 +173,7 @@ class Sequential(Composite):
 
 
 def snake_case(name: str) -> str:
-    """A class name as a part's name.
-
-    >>> [snake_case(name) for name in ("Dense", "ReLU", "LayerNorm")]
-    ['dense', 'relu', 'layer_norm']
-    """
+    """A class name as a part's name: dense, relu, layer_norm."""
     return re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", "_", name).lower()
 
 
@@ -196,7 +185,7 @@ class Concatenate(Layer):
     (array([[1., 1., 0.]]), (array([[1., 1.]]), array([[0.]])))
     """
 
-    def __call__(self, theta: Array, *xs: Any, rng: Generator | None = None) -> tuple[Array, Back]:
+    def __call__(self, theta: Array, *xs: Any, rng: Rng = None) -> Result:
         if not xs or len({x.shape[:-1] for x in xs}) > 1 or not xs[0].ndim:
             raise ValueError(f"{self!r}: x has shapes {[x.shape for x in xs]}")
         y = np.concatenate(xs, axis=-1)
@@ -215,12 +204,9 @@ class Add(Layer):
     array([3., 3.])
     """
 
-    def __call__(self, theta: Array, *xs: Any, rng: Generator | None = None) -> tuple[Array, Back]:
+    def __call__(self, theta: Array, *xs: Any, rng: Rng = None) -> Result:
         equal_shapes(self, xs)
-        y = xs[0]
-        for x in xs[1:]:
-            y = y + x
-        return y, lambda dy, g: (dy,) * len(xs)
+        return sum(xs[1:], start=xs[0]), lambda dy, g: (dy,) * len(xs)
 
 
 class Multiply(Layer):
@@ -231,14 +217,13 @@ class Multiply(Layer):
     (array([0.]), array([0.]), array([6.]))
     """
 
-    def __call__(self, theta: Array, *xs: Any, rng: Generator | None = None) -> tuple[Array, Back]:
+    def __call__(self, theta: Array, *xs: Any, rng: Rng = None) -> Result:
         equal_shapes(self, xs)
-        y = product(xs)
 
         def back(dy: Array, g: Array) -> tuple[Array, ...]:
-            return tuple(dy * product(xs[:i] + xs[i + 1 :]) for i in range(len(xs)))
+            return tuple(prod(xs[:i] + xs[i + 1 :], start=dy) for i in range(len(xs)))
 
-        return y, back
+        return prod(xs[1:], start=xs[0]), back
 
 
 class Dot(Layer):
@@ -248,30 +233,14 @@ class Dot(Layer):
     array([[11.]])
     """
 
-    def __call__(
-        self, theta: Array, a: Any, b: Any = None, rng: Generator | None = None
-    ) -> tuple[Array, Back]:
+    def __call__(self, theta: Array, a: Any, b: Any = None, rng: Rng = None) -> Result:
         equal_shapes(self, (a, b))
         y = (a * b).sum(axis=-1, keepdims=True)
         return y, lambda dy, g: (dy * b, dy * a)
 
 
-def product(xs: Sequence[Any]) -> Any:
-    """The product of arrays; of none: 1.
-
-    >>> product([2, 3])
-    6
-    """
-    return prod(xs[1:], start=xs[0]) if xs else 1
-
-
 def equal_shapes(layer: Layer, xs: Sequence[Any]) -> None:
-    """Raise unless there are two inputs or more, of one shape: arithmetic never broadcasts here.
-
-    >>> equal_shapes(Add(), [np.ones(2), np.ones(3)])
-    Traceback (most recent call last):
-    ValueError: Add(): x has shapes [(2,), (3,)], expected two or more equal ones
-    """
+    """Raise unless there are two inputs or more, of one shape: nothing is broadcast here."""
     shapes = [np.shape(x) for x in xs]
     if len(shapes) < 2 or len(set(shapes)) > 1:
         raise ValueError(f"{layer!r}: x has shapes {shapes}, expected two or more equal ones")

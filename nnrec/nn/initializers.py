@@ -7,13 +7,11 @@ for tanh and sigmoid, He's for ReLU, LeCun's for the linear unit.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from nnrec.nn.arguments import Described, real_number
+from nnrec.nn.arguments import Array, Described, real_number
 
-Array = np.ndarray[Any, Any]
 Generator = np.random.Generator
 Initializer = Callable[[Generator, tuple[int, ...]], Array]
 
@@ -35,7 +33,7 @@ def lecun(rng: Generator, shape: tuple[int, ...]) -> Array:
 
 
 def zeros(rng: Generator, shape: tuple[int, ...]) -> Array:
-    """All zero.  Hidden weights that start at zero stay alike: every unit gets the same gradient."""
+    """All zero.  Hidden weights that start so stay alike: each unit gets the same gradient."""
     return np.zeros(shape)
 
 

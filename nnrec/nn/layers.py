@@ -13,18 +13,20 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import cached_property
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from nnrec.nn import activations as act
-from nnrec.nn.arguments import Described, real_number, whole_number
-from nnrec.nn.initializers import Initializer, Normal, draw
+from nnrec.nn.arguments import Array, Described, real_number, whole_number
+from nnrec.nn.initializers import Generator, Initializer, Normal, draw
 
-Array = np.ndarray[Any, Any]
-Generator = np.random.Generator
+Shape = tuple[int, ...]
+Rng = Generator | None
 Back = Callable[[Any, Array], Any]
+Result = tuple[Any, Back]
 
 
 class Layer(Described):
@@ -41,14 +43,23 @@ class Layer(Described):
     takes_ids = False  # True: integer inputs are ids, and stay integers at the Network's border
 
     @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
+    def shapes(self) -> dict[str, Shape]:
         """The parameters' shapes by name, in the order in which they stand in θ."""
         return {}
 
-    @property
+    @cached_property
+    def places(self) -> dict[str, tuple[int, int, Shape]]:
+        """Each parameter's start and stop in θ, and its shape."""
+        places, start = {}, 0
+        for name, shape in self.shapes.items():
+            places[name] = (start, start + prod(shape), shape)
+            start += prod(shape)
+        return places
+
+    @cached_property
     def size(self) -> int:
         """The number of parameters."""
-        return sum(prod(shape) for shape in self.shapes.values())
+        return max((stop for _, stop, _ in self.places.values()), default=0)
 
     def init(self, rng: Generator) -> Array:
         """The layer's first θ, float64, shape (size,)."""
@@ -56,16 +67,9 @@ class Layer(Described):
 
     def split(self, theta: Array) -> list[Array]:
         """θ's parts as views in their shapes; of g too, so that `dW += …` adds into g."""
-        parts, start = [], 0
-        for shape in self.shapes.values():
-            stop = start + prod(shape)
-            parts.append(theta[start:stop].reshape(shape))
-            start = stop
-        return parts
+        return [theta[a:b].reshape(shape) for a, b, shape in self.places.values()]
 
-    def __call__(
-        self, theta: Array, *inputs: Any, rng: Generator | None = None
-    ) -> tuple[Any, Back]:
+    def __call__(self, theta: Array, *inputs: Any, rng: Rng = None) -> Result:
         raise NotImplementedError(f"{type(self).__name__} defines no __call__")
 
     def rows(self, *inputs: Any) -> dict[str, Array]:
@@ -93,11 +97,7 @@ class Dense(Layer):
     """
 
     def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        initializer: str | Initializer = "glorot",
-        data_gradient: bool = True,
+        self, inputs: int, outputs: int, initializer: Any = "glorot", data_gradient: bool = True
     ):
         self.inputs = whole_number("Dense", "inputs", inputs)
         self.outputs = whole_number("Dense", "outputs", outputs)
@@ -105,14 +105,14 @@ class Dense(Layer):
         self.data_gradient = data_gradient
 
     @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
+    def shapes(self) -> dict[str, Shape]:
         return {"W": (self.inputs, self.outputs), "b": (self.outputs,)}
 
     def init(self, rng: Generator) -> Array:
         W = draw(self.initializer, rng, (self.inputs, self.outputs))
         return np.concatenate([W.ravel(), np.zeros(self.outputs)])
 
-    def __call__(self, theta: Array, x: Any, rng: Generator | None = None) -> tuple[Array, Back]:
+    def __call__(self, theta: Array, x: Any, rng: Rng = None) -> Result:
         if x.ndim != 2 or x.shape[1] != self.inputs:
             raise ValueError(f"{self!r}: x has shape {x.shape}, expected (n, {self.inputs})")
         if x.dtype.kind in "iub":
@@ -129,58 +129,54 @@ class Dense(Layer):
 
         return y, back
 
-    def without_data_gradient(self) -> Dense:
+    def without_data_gradient(self) -> Layer:
         twin = copy.copy(self)
         twin.data_gradient = False
         return twin
 
 
-class Sigmoid(Layer):
-    """y = σ(x), any shape; dx = dy · y (1 − y).  The document's equations 2 and 5.
+class Elementwise(Layer):
+    """y = f(x), any shape; dx = dy · f′, the derivative f′ read off y.  What activations share."""
+
+    function: Callable[[Array], Array]
+    derivative: Callable[[Array], Array]
+
+    def __call__(self, theta: Array, x: Array, rng: Rng = None) -> Result:
+        y = self.function(x)
+        return y, lambda dy, g: dy * self.derivative(y)
+
+
+class Sigmoid(Elementwise):
+    """y = σ(x);  dx = dy · y (1 − y).  The document's equation 2.
 
     >>> Sigmoid()(np.empty(0), np.zeros(1))[0]
     array([0.5])
     """
 
-    def __call__(self, theta: Array, x: Array, rng: Generator | None = None) -> tuple[Array, Back]:
-        y = act.sigmoid(x)
-
-        def back(dy: Array, g: Array) -> Array:
-            return dy * act.sigmoid_derivative(y)
-
-        return y, back
+    function = staticmethod(act.sigmoid)
+    derivative = staticmethod(act.sigmoid_derivative)
 
 
-class ReLU(Layer):
-    """y = max(0, x), any shape; dx = dy where y > 0, else 0.  The document's equation 3.
+class ReLU(Elementwise):
+    """y = max(0, x);  dx = dy where y > 0, else 0.  The document's equation 3.
 
     >>> ReLU()(np.empty(0), np.array([-1.0, 2.0]))[0] + 0
     array([0., 2.])
     """
 
-    def __call__(self, theta: Array, x: Array, rng: Generator | None = None) -> tuple[Array, Back]:
-        y = act.relu(x)
-
-        def back(dy: Array, g: Array) -> Array:
-            return dy * act.relu_derivative(y)
-
-        return y, back
+    function = staticmethod(act.relu)
+    derivative = staticmethod(act.relu_derivative)
 
 
-class Tanh(Layer):
-    """y = tanh x, any shape; dx = dy · (1 − y²).  The document's equation 4.
+class Tanh(Elementwise):
+    """y = tanh x;  dx = dy · (1 − y²).  The document's equation 4.
 
     >>> Tanh()(np.empty(0), np.zeros(1))[0]
     array([0.])
     """
 
-    def __call__(self, theta: Array, x: Array, rng: Generator | None = None) -> tuple[Array, Back]:
-        y = act.tanh(x)
-
-        def back(dy: Array, g: Array) -> Array:
-            return dy * act.tanh_derivative(y)
-
-        return y, back
+    function = staticmethod(act.tanh)
+    derivative = staticmethod(act.tanh_derivative)
 
 
 class Softmax(Layer):
@@ -192,13 +188,9 @@ class Softmax(Layer):
     array([[0.25, 0.25, 0.25, 0.25]])
     """
 
-    def __call__(self, theta: Array, x: Array, rng: Generator | None = None) -> tuple[Array, Back]:
+    def __call__(self, theta: Array, x: Array, rng: Rng = None) -> Result:
         y = act.softmax(x)
-
-        def back(dy: Array, g: Array) -> Array:
-            return np.asarray(y * (dy - (dy * y).sum(axis=-1, keepdims=True)))
-
-        return y, back
+        return y, lambda dy, g: y * (dy - (dy * y).sum(axis=-1, keepdims=True))
 
 
 class Dropout(Layer):
@@ -210,41 +202,38 @@ class Dropout(Layer):
     >>> x = np.ones((2, 3))
     >>> Dropout(0.5)(np.empty(0), x)[0] is x
     True
-    >>> Dropout(0.5)(np.empty(0), x, rng=np.random.default_rng(3))[0]
+    >>> Dropout(0.5)(np.empty(0), x, rng=np.random.default_rng(4))[0]
     array([[2., 0., 2.],
-           [2., 2., 0.]])
+           [0., 2., 0.]])
     """
 
     def __init__(self, rate: float):
         self.rate = real_number("Dropout", "rate", rate, below=1)
 
-    def __call__(self, theta: Array, x: Array, rng: Generator | None = None) -> tuple[Array, Back]:
+    def __call__(self, theta: Array, x: Array, rng: Rng = None) -> Result:
         cut = max(1, round((1 - self.rate) * 65536))
         if rng is None or cut == 65536:
             return x, lambda dy, g: dy
         kept = random_words(rng, x.size).reshape(x.shape) < cut
         scale = 65536 / cut
-        y = x * kept
-        y *= scale
 
-        def back(dy: Array, g: Array) -> Array:
-            dx = dy * kept
-            dx *= scale
-            return dx
+        def masked(a: Array) -> Array:
+            a = a * kept
+            a *= scale
+            return a
 
-        return y, back
+        return masked(x), lambda dy, g: masked(dy)
 
 
 def random_words(rng: Generator, size: int) -> Array:
-    """`size` uniform 16-bit integers: four from each raw 64-bit draw, a third of the usual cost.
-
-    >>> random_words(np.random.default_rng(0), 5).dtype
-    dtype('uint16')
-    """
+    """`size` uniform 16-bit integers: four from each raw 64-bit draw, a third of the usual cost."""
     if isinstance(rng.bit_generator, np.random.MT19937):  # its raw draws hold 32 bits only
         return rng.integers(0, 65536, size, dtype=np.uint16)
     raw: Array = rng.bit_generator.random_raw((size + 3) // 4)
     return raw.view(np.uint16)[:size]
+
+
+SMALL = Normal(0.05)
 
 
 class Embedding(Layer):
@@ -265,19 +254,19 @@ class Embedding(Layer):
 
     takes_ids = True
 
-    def __init__(self, count: int, dim: int, initializer: str | Initializer = Normal(0.05)):
+    def __init__(self, count: int, dim: int, initializer: str | Initializer = SMALL):
         self.count = whole_number("Embedding", "count", count)
         self.dim = whole_number("Embedding", "dim", dim)
         self.initializer = initializer
 
     @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
+    def shapes(self) -> dict[str, Shape]:
         return {"E": (self.count, self.dim)}
 
     def init(self, rng: Generator) -> Array:
         return draw(self.initializer, rng, (self.count, self.dim)).ravel()
 
-    def __call__(self, theta: Array, ids: Any, rng: Generator | None = None) -> tuple[Array, Back]:
+    def __call__(self, theta: Array, ids: Any, rng: Rng = None) -> Result:
         self.check(ids)
         (E,) = self.split(theta)
         y = E[ids]
@@ -290,9 +279,8 @@ class Embedding(Layer):
 
     def check(self, ids: Any) -> None:
         """Raise unless `ids` are integers that stand in the table."""
-        if not isinstance(ids, np.ndarray) or ids.dtype.kind not in "iu":
-            kind = getattr(ids, "dtype", type(ids).__name__)
-            raise TypeError(f"{self!r}: ids are {kind}, expected an array of integers")
+        if ids.dtype.kind not in "iu":
+            raise TypeError(f"{self!r}: ids are {ids.dtype}, expected integers")
         if ids.size and not 0 <= ids.min() <= ids.max() < self.count:
             wrong = ids[(ids < 0) | (ids >= self.count)].flat[0]
             raise IndexError(f"{self!r}: id {wrong} is outside [0, {self.count})")
@@ -305,13 +293,8 @@ class Embedding(Layer):
 def add_rows(table: Array, ids: Array, rows: Array) -> None:
     """table[ids] += rows, where repeated ids add up, at the cost of the rows touched.
 
-    One product with a sparse one-hot matrix, which sums each id's rows; exact numbers, which
-    SciPy can't hold, take NumPy's `add.at`.
-
-    >>> table = np.zeros((3, 1))
-    >>> add_rows(table, np.array([2, 0, 2]), np.array([[1.0], [2.0], [3.0]]))
-    >>> table.ravel()
-    array([2., 0., 4.])
+    One product with a sparse one-hot matrix sums each id's rows, ten times faster than NumPy's
+    `add.at`, which is left for exact numbers, since SciPy can't hold them.
     """
     if rows.dtype == object or not ids.size:
         np.add.at(table, ids, rows)
@@ -343,13 +326,13 @@ class LayerNorm(Layer):
         self.epsilon = real_number("LayerNorm", "epsilon", epsilon)
 
     @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
+    def shapes(self) -> dict[str, Shape]:
         return {"gain": (self.dim,), "b": (self.dim,)}
 
     def init(self, rng: Generator) -> Array:
         return np.repeat([1.0, 0.0], self.dim)
 
-    def __call__(self, theta: Array, x: Array, rng: Generator | None = None) -> tuple[Array, Back]:
+    def __call__(self, theta: Array, x: Array, rng: Rng = None) -> Result:
         if x.ndim < 1 or x.shape[-1] != self.dim:
             raise ValueError(f"{self!r}: x has shape {x.shape}, expected (..., {self.dim})")
         gain, b = self.split(theta)

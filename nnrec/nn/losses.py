@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 
 from nnrec.nn import activations as act
-from nnrec.nn.arguments import Described, real_number
-
-Array = np.ndarray[Any, Any]
+from nnrec.nn.arguments import Array, Described, real_number
 
 
 class Loss(Described):
@@ -194,11 +192,7 @@ class SoftmaxCrossEntropy(Loss):
 
 
 def target_entries(target: Any, dtype: Any) -> tuple[Array, Array, Array]:
-    """Row, class and value of each non-zero of a target: integer labels or CSR.
-
-    >>> target_entries(np.array([2, 0]), np.float32)
-    (array([0, 1]), array([2, 0]), array([1., 1.], dtype=float32))
-    """
+    """Row, class and value of each non-zero of a target: integer labels or CSR."""
     if target.ndim == 1:
         return np.arange(len(target)), target, np.ones(len(target), dtype)
     if not target.has_canonical_format:
@@ -212,51 +206,29 @@ def target_entries(target: Any, dtype: Any) -> tuple[Array, Array, Array]:
 
 
 def checked_labels(loss: Loss, pred: Array, labels: Array) -> Array:
-    """Integer labels (n,), after the check that each is one of pred's classes.
-
-    >>> checked_labels(MSE(), np.zeros((1, 3)), np.array([3]))
-    Traceback (most recent call last):
-    IndexError: MSE(): label 3 in row 0 is outside [0, 3)
-    """
-    if pred.ndim != 2 or not len(pred) or labels.shape != (len(pred),):
-        raise ValueError(
-            f"{loss!r}: pred has shape {pred.shape} and labels {labels.shape}, "
-            "expected (n, classes) and (n,), n ≥ 1"
-        )
+    """Integer labels (n,), after the check that each is one of pred's classes."""
+    if pred.ndim != 2 or not len(pred) or labels.shape != pred.shape[:1]:
+        found = f"pred has shape {pred.shape} and labels {labels.shape}"
+        raise ValueError(f"{loss!r}: {found}, expected (n, classes) and (n,), n ≥ 1")
     if labels.dtype.kind not in "iub":
         raise TypeError(f"{loss!r}: labels are {labels.dtype}, expected integers")
-    bad = (labels < 0) | (labels >= pred.shape[1])
-    if bad.any():
-        row = int(bad.argmax())
-        raise IndexError(
-            f"{loss!r}: label {labels[row]} in row {row} is outside [0, {pred.shape[1]})"
-        )
+    if (bad := (labels < 0) | (labels >= pred.shape[1])).any():
+        row, classes = int(bad.argmax()), pred.shape[1]
+        raise IndexError(f"{loss!r}: label {labels[row]} in row {row} is outside [0, {classes})")
     return labels.astype(np.intp, copy=False)
 
 
 def in_unit_interval(loss: Loss, name: str, values: Array) -> None:
-    """Raise, naming the row, unless all values lie in [0, 1].
-
-    >>> in_unit_interval(MSE(), "target", np.array([[0.5], [2.0]]))
-    Traceback (most recent call last):
-    ValueError: MSE(): target is 2.0 in row 1, expected a number in [0, 1]
-    """
-    bad = ~((values.real >= 0) & (values.real <= 1))
-    if bad.any():
-        row, column = np.argwhere(bad)[0]
-        value = values[row, column]
-        raise ValueError(f"{loss!r}: {name} is {value} in row {row}, expected a number in [0, 1]")
+    """Raise, naming the row, unless all values lie in [0, 1]."""
+    if (bad := ~((values.real >= 0) & (values.real <= 1))).any():
+        row, k = np.argwhere(bad)[0]
+        raise ValueError(f"{loss!r}: {name} {values[row, k]} in row {row}, expected 0 to 1")
 
 
 def log_where(loss: Loss, p: Array, needed: Array, on_logits: str) -> tuple[Array, Array]:
-    """ln p and 1/p where needed, else 0; an error that names the row where a needed p is 0.
-
-    >>> log_where(MSE(), np.array([[1.0, 0.0]]), np.array([[True, False]]), "…")
-    (array([[0., 0.]]), array([[1., 0.]]))
-    """
+    """ln p and 1/p where needed, else 0; an error that names the row where a needed p is 0."""
     in_unit_interval(loss, "probability", p)
-    zero = needed & (p.real == 0)
-    if zero.any():
+    if (zero := needed & (p.real == 0)).any():
         row = np.argwhere(zero)[0][0]
         raise ValueError(
             f"{loss!r}: row {row} needs the logarithm of a probability that is exactly 0; "

@@ -1,15 +1,13 @@
-"""Network: θ, a layer and a loss; what users touch most.
+"""Network: θ, a layer and a loss; what users touch most, and the border of the mathematics.
 
-The border of the mathematics.  Here, and only here, arrays are cast (real inputs, targets and
-weights to the network's dtype; integer ids and class labels stay), seeds become Generators, and
-input is checked before any work.  Training itself is in `training`.
+Here, and only here, arrays are cast (real inputs, targets and weights to the network's dtype;
+integer ids and class labels stay) and seeds become Generators.  The loop is in `training`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -25,14 +23,13 @@ Metric = Callable[[Any, Any], float]
 
 
 class Network:
-    """A layer and a loss with their parameters: loss_and_grad, fit, predict, evaluate.
+    """A layer (or a list of them, in a chain) and a loss, with their parameters θ.
 
-    layer: a Layer, or a list, which becomes a Sequential.  dtype: float32 or float64.  frozen:
-    patterns of parameter paths that training leaves still, `["user.*"]`.  penalty: L1 or L2 (or
-    several) on parameters with two or more axes.  rng: a seed or a Generator.  Several inputs are
-    a tuple `x = (a, b)`.
+    dtype: float32 or float64.  frozen: patterns of parameter paths that training leaves still,
+    `["user.*"]`.  penalty: L1 or L2, or several, on parameters with two or more axes; of a table,
+    on the rows of the batch.  rng: a seed or a Generator.  Several inputs are a tuple, (a, b).
 
-    >>> from nnrec.nn import Dense, MSE, SGD, Tanh
+    >>> from nnrec.nn import MSE, SGD, Tanh
     >>> x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
     >>> net = Network([Dense(2, 4), Tanh(), Dense(4, 1)], MSE(), rng=0, dtype="float64")
     >>> history = net.fit(x, [0, 1, 1, 0], optimizer=SGD(0.5), epochs=1500, verbose=0)
@@ -55,91 +52,70 @@ class Network:
             raise ValueError(f"Network: dtype={dtype!r}, expected float32 or float64")
         self.layer = layer if isinstance(layer, Layer) else Sequential(layer)
         self.loss = loss
+        self.rng = rng if isinstance(rng, int) else None
         self.dtype = np.dtype(dtype).name
         self.frozen = [frozen] if isinstance(frozen, str) else list(frozen)
         self.penalty = [penalty] if isinstance(penalty, Penalty) else list(penalty)
         for pattern in self.frozen:
-            if not any(fnmatchcase(name, pattern) for name in self.places):
-                raise ValueError(f"Network: frozen={pattern!r} fits none of {list(self.places)}")
+            if not any(fnmatchcase(name, pattern) for name in self.layer.shapes):
+                raise ValueError(
+                    f"Network: frozen={pattern!r} fits none of {', '.join(self.layer.shapes)}"
+                )
         generator = np.random.default_rng(rng)
-        self.rng = rng if isinstance(rng, int) else None
         self.entropy = int(generator.integers(2**63))  # of the streams of shuffle, dropout, …
         self.epochs = 0
         self.theta = self.layer.init(generator).astype(self.dtype)
 
-    @cached_property
-    def places(self) -> dict[str, tuple[int, int, tuple[int, ...]]]:
-        """Each parameter's path with its start and stop in θ, and its shape."""
-        places, start = {}, 0
-        for name, shape in self.layer.shapes.items():
-            places[name] = (start, start + prod(shape), shape)
-            start += prod(shape)
-        return places
+    def parameters(self, theta: Array | None = None) -> dict[str, Array]:
+        """Views of θ (or of a vector like it) by path; writing into one changes the network."""
+        theta = self.theta if theta is None else theta
+        return dict(zip(self.layer.shapes, self.layer.split(theta)))
 
     def is_frozen(self, name: str) -> bool:
         """Whether training leaves the parameter of this path still."""
         return any(fnmatchcase(name, pattern) for pattern in self.frozen)
-
-    def parameters(self, theta: Array | None = None) -> dict[str, Array]:
-        """Views of θ (or of another vector of its size) by path; writing into one changes it."""
-        theta = self.theta if theta is None else theta
-        return {name: theta[a:b].reshape(shape) for name, (a, b, shape) in self.places.items()}
 
     def loss_and_grad(
         self,
         x: Any,
         y: Any = None,
         weight: Any = None,
-        theta: Array | None = None,
-        rng: int | Generator | None = None,
-        g: Array | None = None,
+        *,
+        theta: Any = None,
+        rng: Any = None,
+        g: Any = None,
     ) -> tuple[Any, Array]:
-        """The objective (loss and penalties) and its gradient, which is added into g if given.
+        """The objective, loss and penalties, and its gradient, added into g if one is given.
 
-        rng given: training, with its draws; theta: another point; the network stays as it is.
+        rng, a seed or a Generator: with training's draws.  theta: at another point.  Pure: nothing
+        of the network changes.
         """
-        value, g, _ = self.backprop(self.batch(x, y, weight, theta), theta, rng, g)
-        return value, g
-
-    def objective(
-        self,
-        x: Any,
-        y: Any = None,
-        weight: Any = None,
-        theta: Array | None = None,
-        rng: int | Generator | None = None,
-    ) -> Any:
-        """The value that `loss_and_grad` gives, by the forward pass alone."""
-        xs, y, weight = self.batch(x, y, weight, theta)
         theta = self.theta if theta is None else theta
-        pred, _ = self.layer(theta, *xs, rng=None if rng is None else np.random.default_rng(rng))
-        return self.loss(pred, y, weight)[0] + self.penalties(theta, self.layer.rows(*xs))
+        batch = self.batch(x, y, weight, theta)
+        value, g, _ = self.backprop(
+            batch, theta, None if rng is None else np.random.default_rng(rng), g
+        )
+        return value + self.penalties(theta, self.layer.rows(*batch[0]), g), g
 
     def backprop(
         self,
-        batch: tuple[tuple[Any, ...], Any, Any],
-        theta: Array | None = None,
-        rng: int | Generator | None = None,
-        g: Array | None = None,
-        layer: Layer | None = None,
-        rows: Mapping[str, Array] | None = None,
+        batch: tuple[Any, Any, Any],
+        theta: Array,
+        rng: Generator | None,
+        g: Any,
+        layer: Any = None,
     ) -> tuple[Any, Array, Any]:
-        """Forward, loss, backward on a batch that has passed the border: value, g, ∂L/∂x."""
+        """Forward, loss, backward on a batch inside the border: the loss, g and ∂L/∂x."""
         xs, y, weight = batch
-        theta = self.theta if theta is None else theta
-        layer = self.layer if layer is None else layer
-        pred, back = layer(theta, *xs, rng=None if rng is None else np.random.default_rng(rng))
+        pred, back = (layer or self.layer)(theta, *xs, rng=rng)
         value, dpred = self.loss(pred, y, weight)
         g = np.zeros_like(theta) if g is None else g
-        dx = back(dpred, g)
-        if self.penalty:
-            value = value + self.penalties(theta, layer.rows(*xs) if rows is None else rows, g)
-        return value, g, dx
+        return value, g, back(dpred, g)
 
     def penalties(self, theta: Array, rows: Mapping[str, Array], g: Array | None = None) -> Any:
-        """The penalties' value, their gradient added into g; of a table, the batch's rows only."""
+        """The penalties' value, and their gradient added into g."""
         total = 0
-        for name, (start, stop, shape) in self.places.items() if self.penalty else ():
+        for name, (start, stop, shape) in self.layer.places.items() if self.penalty else ():
             if len(shape) < 2 or self.is_frozen(name):
                 continue
             at = rows.get(name, slice(None))
@@ -162,21 +138,18 @@ class Network:
     def predict(self, x: Any, batch_size: int = 4096, link: bool = True) -> Any:
         """The estimates in the target's units, by blocks of rows; link=False: the raw outputs."""
         preds = [pred for _, pred in self.outputs(self.inputs(x), batch_size)]
-        pred = tuple(map(np.concatenate, zip(*preds))) if isinstance(preds[0], tuple) else None
-        pred = np.concatenate(preds) if pred is None else pred
+        if isinstance(preds[0], tuple):
+            pred: Any = tuple(map(np.concatenate, zip(*preds)))
+        else:
+            pred = np.concatenate(preds)
         return self.loss.inverse_link(pred) if link else pred
 
     def evaluate(
-        self,
-        x: Any,
-        y: Any = None,
-        weight: Any = None,
-        metrics: Mapping[str, Metric] | None = None,
-        batch_size: int = 4096,
+        self, x: Any, y: Any = None, weight: Any = None, metrics: Any = None, batch_size: int = 4096
     ) -> dict[str, float]:
         """{"loss": …} without penalties, and each metric(y, estimate) over all rows at once.
 
-        To metrics y goes as it came, and both are 1-D where the network has one output.
+        metrics: functions by name.  They get y as it came; 1-D arrays from one output.
         """
         xs, target, weight = self.batch(x, y, weight)
         total, mass, estimates = 0.0, 0.0, []
@@ -199,103 +172,91 @@ class Network:
     ) -> tuple[tuple[Any, ...], Any, Any]:
         """Inputs, target and weight as the layer and the loss take them, checked and cast."""
         dtype = self.dtype if theta is None else theta.dtype
-        xs = self.inputs(x, dtype)
-        n = xs[0].shape[0]
-        if y is not None:
-            y = cast("y", y, dtype, integers_stay=self.loss.takes_labels)
-            if y.ndim == 1 and not (self.loss.takes_labels and y.dtype.kind in "iub"):
-                y = y.reshape(-1, 1)
-        if weight is not None:
-            weight = cast("weight", weight, dtype)
+        xs, labels = self.inputs(x, dtype), self.loss.takes_labels
+        y = None if y is None else cast("y", y, dtype, integers_stay=labels)
+        if y is not None and y.ndim == 1 and not (labels and y.dtype.kind in "iub"):
+            y = y.reshape(-1, 1)
+        weight = None if weight is None else cast("weight", weight, dtype)
         for name, a in (("y", y), ("weight", weight)):
-            if a is not None and a.shape[0] != n:
-                raise ValueError(f"{name} has {a.shape[0]} rows, x has {n}")
+            if a is not None and a.shape[:1] != xs[0].shape[:1]:
+                raise ValueError(f"{name} has shape {a.shape}, x has {xs[0].shape[0]} rows")
         return xs, y, weight
 
     def inputs(self, x: Any, dtype: Any = None) -> tuple[Any, ...]:
-        """The inputs as a tuple of arrays (or CSR matrices) of equally many rows."""
-        if isinstance(x, list) and any(hasattr(part, "ndim") and part.ndim for part in x):
+        """The inputs as a tuple of arrays or CSR matrices of equally many rows."""
+        if isinstance(x, list) and any(getattr(part, "ndim", 0) for part in x):
             raise TypeError("x is a list of arrays: several inputs are a tuple, (a, b)")
-        xs = x if isinstance(x, tuple) else (x,)
-        dtype = self.dtype if dtype is None else dtype
-        xs = tuple(
-            cast("x" if len(xs) == 1 else f"x[{i}]", a, dtype, self.layer.takes_ids)
-            for i, a in enumerate(xs)
-        )
-        rows = [a.shape[0] if a.ndim else None for a in xs]
-        if len(set(rows)) != 1 or rows[0] is None:
-            raise ValueError(f"inputs have {rows} rows, expected equally many")
+        given = x if isinstance(x, tuple) else (x,)
+        names = ["x"] if len(given) == 1 else [f"x[{i}]" for i in range(len(given))]
+        wanted, ids = dtype or self.dtype, self.layer.takes_ids
+        xs = tuple(cast(name, a, wanted, ids) for name, a in zip(names, given))
+        if len({a.shape[:1] for a in xs}) != 1 or not xs[0].ndim:
+            raise ValueError(f"inputs have shapes {[a.shape for a in xs]}, expected equal rows")
         return xs
 
     def segments(self, optimizer: Optimizer, rows: Mapping[str, Array]) -> list[Segment]:
         """The parts of θ that a step touches: all but the frozen; of the tables in rows, these."""
         segments: list[Segment] = []
-        for name, (start, stop, shape) in self.places.items():
-            if self.is_frozen(name):
-                continue
-            rate = rate_of(name, optimizer)
-            last = segments[-1] if segments else None
-            if name in rows:
+        for name, (start, stop, shape) in self.layer.places.items():
+            rate, last = rate_of(name, optimizer), segments[-1] if segments else None
+            if name in rows and not self.is_frozen(name):
                 segments.append(Segment(start, stop, rate, rows[name], prod(shape[1:])))
-            elif last and last.rows is None and last.stop == start and last.rate is rate:
+            elif (
+                last
+                and last.rows is None
+                and last.stop == start
+                and last.rate is rate
+                and not self.is_frozen(name)
+            ):
                 segments[-1] = Segment(last.start, stop, rate)
-            else:
+            elif not self.is_frozen(name):
                 segments.append(Segment(start, stop, rate))
         return segments
 
     def summary(self) -> str:
-        """The parts with their parameters' shapes and counts, and the FLOPs of a training step.
+        """The parts with their counts of parameters, and the FLOPs of a training step for a row.
 
-        FLOPs count the matrix products, for one row: 2 · inputs · outputs forward, and as many for
-        each of ∂L/∂W and ∂L/∂x, which the first layer of a chain does not need.
+        FLOPs count Dense products: 2 · inputs · outputs forward, and as many for each of ∂L/∂W
+        and ∂L/∂x, of which a leading layer needs only the first.
         """
-        lines = [f"{'part':<24}{'layer':<28}{'parameters':>12}"]
-        parts = list(walk(self.layer)) or [("", self.layer)]
-        leaves = [(path, part) for path, part in parts if not getattr(part, "parts", None)]
-        flops = 0
-        for i, (path, part) in enumerate(leaves):
-            lines.append(f"{path:<24}{part!r:<28}{part.size:>12,}")
-            if isinstance(part, Dense):
-                flops += (4 if i == 0 else 6) * part.inputs * part.outputs
-        still = sum(b - a for name, (a, b, _) in self.places.items() if self.is_frozen(name))
-        lines.append(f"{'total':<52}{self.theta.size:>12,}" + (f", {still:,} frozen" * (still > 0)))
-        lines.append(f"{self.loss!r}, {self.dtype}, {flops:,} FLOPs a row and training step")
-        return "\n".join(lines)
+        parts = [(path, part) for path, part in walk(self.layer) if not hasattr(part, "parts")]
+        lines = [f"{'part':<24}{'layer':<34}{'parameters':>12}"]
+        lines += [f"{path:<24}{part!r:<34}{part.size:>12,}" for path, part in parts]
+        dense = [part for _, part in parts if isinstance(part, Dense)]
+        flops = sum(6 * part.inputs * part.outputs for part in dense)
+        if parts and isinstance(parts[0][1], Dense):
+            flops -= 2 * dense[0].inputs * dense[0].outputs
+        still = sum(b - a for name, (a, b, _) in self.layer.places.items() if self.is_frozen(name))
+        lines.append(
+            f"{'total':<58}{self.theta.size:>12,}" + (f", {still:,} frozen" if still else "")
+        )
+        return "\n".join([*lines, f"{self.loss!r}, {self.dtype}, {flops:,} FLOPs a row and step"])
 
 
 def cast(name: str, value: Any, dtype: Any, integers_stay: bool = False) -> Any:
-    """An array or CSR matrix of real numbers in `dtype`; a complex or object dtype suspends it.
+    """Real numbers as an array or CSR matrix of `dtype`; a complex or object dtype suspends it.
 
     >>> cast("x", [[1, 2]], "float32").dtype, cast("y", [1, 2], "float32", True).dtype
     (dtype('float32'), dtype('int64'))
     """
     wanted = np.dtype(dtype)
-    if hasattr(value, "tocsr"):
-        csr = value.tocsr()
-        return csr if wanted.kind in "cO" or csr.dtype == wanted else csr.astype(wanted)
-    a = np.asarray(value)
+    a = value.tocsr() if hasattr(value, "tocsr") else np.asarray(value)
+    if a.dtype == wanted or (wanted.kind in "cO" and a.dtype.kind in "cO"):
+        return a
     if a.dtype.kind in "iub" and integers_stay:
         return a
-    if wanted.kind in "cO" and a.dtype.kind in "cO":
-        return a
-    wanted = np.dtype(float) if wanted.kind == "c" else wanted
     try:
         if a.dtype.kind not in "iubfO":
             raise TypeError
-        with np.errstate(over="ignore"):  # too large becomes inf, which `finite` then names
-            return a.astype(wanted, copy=False)
+        with np.errstate(over="ignore"):  # what is too large becomes inf, which `fit` will name
+            return a.astype(float if wanted.kind == "c" else wanted)
     except (TypeError, ValueError):
-        found = f"{a.dtype}, such as {a.flat[0]!r}" if a.size else a.dtype
-        raise TypeError(f"{name} holds {found}; expected real numbers") from None
+        first = f", such as {a.flat[0]!r}" if a.size else ""
+        raise TypeError(f"{name} holds {a.dtype}{first}; expected real numbers") from None
 
 
 def rate_of(name: str, optimizer: Optimizer) -> Any:
-    """The learning rate of one parameter: the first pattern that fits its path.
-
-    >>> from nnrec.nn import SGD
-    >>> rate_of("user.E", SGD({"user.*": 0.1, "*": 0.003}))
-    0.1
-    """
+    """The learning rate of one parameter: that of the first pattern that fits its path."""
     rates = optimizer.learning_rate
     if not isinstance(rates, Mapping):
         return rates

@@ -1,34 +1,29 @@
 """Optimisers: `step(theta, g)` changes θ in place and leaves g alone.
 
-The document's w ← w − α ∂E/∂w (its equations 8 and 9 of §4.1.2) and its relatives, under PyTorch's
-rules and defaults, on one flat vector; each rule is a few lines on slices of θ, g and the slots.
-A `Segment` says which part of θ a step may touch: a range with its own learning rate, or the rows
-of a table.  Frozen parameters are ranges left out; a big table's step costs the rows it names.
+The document's w ← w − α ∂E/∂w (equations 9 and 10 of docs/equations.md) and its relatives, under
+PyTorch's rules and defaults, on one flat vector: each rule is a few lines on slices of θ, g and
+the slots.  A `Segment` says which part of θ a step may touch: a range with its learning rate, or
+rows of a table, at the cost of these rows.  Frozen parameters are ranges left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import cos, pi, sqrt
+from math import cos, exp, pi, sqrt
 from typing import Any
 
 import numpy as np
 
-from nnrec.nn.arguments import Described, real_number
+from nnrec.nn.arguments import Array, Described, real_number
 
-Array = np.ndarray[Any, Any]
 Rate = float | Callable[[int], float]
 BLOCK = 16_384  # parameters a rule works on at a time, so that its passes stay in the cache
 
 
 @dataclass(frozen=True)
 class Segment:
-    """The part [start, stop) of θ, with its learning rate; of a table, only `rows` of `width`.
-
-    >>> Segment(0, 6, 0.1, np.array([2]), 3).width
-    3
-    """
+    """The part [start, stop) of θ and its learning rate; of a table, `rows` of `width` numbers."""
 
     start: int
     stop: int
@@ -36,12 +31,17 @@ class Segment:
     rows: Array | None = None
     width: int = 1
 
+    def of(self, vector: Array) -> Array:
+        """The segment of θ, g or a slot as a view; a table with its rows as the first axis."""
+        part = vector[self.start : self.stop]
+        return part if self.rows is None else part.reshape(-1, self.width)
+
 
 @dataclass(eq=False, repr=False)
 class Optimizer(Described):
     """What optimisers share: the count of steps, the slots, the learning rate, clipping.
 
-    learning_rate is a number, a schedule (a callable of the step, 0 at the first), or a mapping of
+    learning_rate: a number, a schedule (a callable of the step, 0 at the first), or a mapping of
     parameter paths to either, `{"user.*": 0.1, "*": 0.003}`, which `Network.fit` resolves.
     weight_decay adds λθ to g.  clip_norm scales the whole gradient down to that Euclidean norm.
     """
@@ -49,10 +49,11 @@ class Optimizer(Described):
     learning_rate: Rate | Mapping[str, Rate] = 0.01
     weight_decay: float = field(default=0.0, kw_only=True)
     clip_norm: float | None = field(default=None, kw_only=True)
+    slot_names: tuple[str, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if name == "learning_rate" and isinstance(value, Mapping):
+            if isinstance(value, Mapping):
                 setattr(self, name, {k: self.checked(name, rate) for k, rate in value.items()})
             else:
                 setattr(self, name, self.checked(name, value))
@@ -61,16 +62,11 @@ class Optimizer(Described):
         self.row_steps: dict[int, Array] = {}
 
     def checked(self, name: str, value: Any) -> Any:
-        """An argument as a Python number ≥ 0, decay factors of moments below 1."""
-        if value is None or isinstance(value, bool) or callable(value):
+        """An argument as a Python number ≥ 0, a moment's decay factor also below 1."""
+        if value is None or isinstance(value, bool | tuple) or callable(value):
             return value
         below = 1 if name in ("rho", "beta1", "beta2") else float("inf")
         return real_number(type(self).__name__, name, value, below=below)
-
-    @property
-    def slot_names(self) -> tuple[str, ...]:
-        """The vectors beside θ that `update` takes, in this order."""
-        return ()
 
     def step(self, theta: Array, g: Array, segments: Sequence[Segment] | None = None) -> None:
         """One step on the whole of θ, or on the segments alone; θ and g are 1-D, of one shape."""
@@ -89,30 +85,27 @@ class Optimizer(Described):
         scale = self.clip_scale(g, segments)
         for segment in segments:
             rate = float(segment.rate(self.steps) if callable(segment.rate) else segment.rate)
+            here, grad, *slots = map(segment.of, (theta, g, *self.slots.values()))
             if segment.rows is None:
-                for at in blocks(segment.start, segment.stop):
-                    slots = [slot[at] for slot in self.slots.values()]
-                    part = g[at] if scale == 1 else g[at] * scale
-                    self.update(theta[at], part, *slots, rate=rate, t=self.steps + 1)
-            else:
-                self.step_rows(theta, g, segment, rate, scale)
+                for at in blocks(here.size):
+                    part = self.decayed(here[at], grad[at] if scale == 1 else grad[at] * scale)
+                    self.update(
+                        here[at], part, *(s[at] for s in slots), rate=rate, t=self.steps + 1
+                    )
+            else:  # gather the rows, update, put them back; t is each row's own count
+                rows, start = segment.rows, segment.start
+                counts = self.row_steps.setdefault(start, np.full(len(here), self.steps))
+                counts[rows] += 1
+                theta_rows, *slot_rows = [table[rows] for table in (here, *slots)]
+                part = self.decayed(theta_rows, grad[rows] if scale == 1 else grad[rows] * scale)
+                self.update(theta_rows, part, *slot_rows, rate=rate, t=counts[rows][:, None])
+                for table, values in zip((here, *slots), (theta_rows, *slot_rows)):
+                    table[rows] = values
         self.steps += 1
 
-    def step_rows(
-        self, theta: Array, g: Array, segment: Segment, rate: float, scale: float
-    ) -> None:
-        """One step on some rows of a table: gather, update, put back; t counts a row's own steps."""
-        start, stop, rows = segment.start, segment.stop, segment.rows
-        shape = ((stop - start) // segment.width, segment.width)
-        counts = self.row_steps.setdefault(start, np.full(shape[0], self.steps))
-        counts[rows] += 1
-        tables = [a[start:stop].reshape(shape) for a in (theta, g, *self.slots.values())]
-        here, part, *slots = [table[rows] for table in tables]
-        if scale != 1:
-            part *= scale
-        self.update(here, part, *slots, rate=rate, t=counts[rows][:, None])
-        for table, values in zip((tables[0], *tables[2:]), (here, *slots), strict=True):
-            table[rows] = values
+    def decayed(self, theta: Array, g: Array) -> Array:
+        """g with the decay as an L2 term, g + λθ; g itself where there is none."""
+        return g + self.weight_decay * theta if self.weight_decay else g
 
     def update(self, theta: Array, g: Array, *slots: Array, rate: float, t: Any) -> None:
         """Step `theta` and `slots` in place; t counts from 1: a number, or a column, one a row."""
@@ -125,70 +118,53 @@ class Optimizer(Described):
         norm = sqrt(sum(float(np.vdot(part, part)) for part in gradients(g, segments)))
         return min(1.0, self.clip_norm / norm) if norm else 1.0
 
-    def decayed(self, theta: Array, g: Array) -> Array:
-        """g with weight decay as an L2 term, g + λθ; g itself where there is none."""
-        return g + self.weight_decay * theta if self.weight_decay else g
-
     def state_dict(self) -> dict[str, Any]:
-        """Everything a later step depends on, as copies: the counts and the slots."""
-        return {
-            "steps": self.steps,
-            "slots": {name: slot.copy() for name, slot in self.slots.items()},
-            "row_steps": {str(start): counts.copy() for start, counts in self.row_steps.items()},
-        }
+        """All that a later step depends on, as copies: the counts and the slots."""
+        slots = {name: slot.copy() for name, slot in self.slots.items()}
+        counts = {str(start): counts.copy() for start, counts in self.row_steps.items()}
+        return {"steps": self.steps, "slots": slots, "row_steps": counts}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up a state that `state_dict` gave."""
         if state["slots"] and tuple(state["slots"]) != self.slot_names:
-            found, expected = list(state["slots"]), list(self.slot_names)
-            raise ValueError(f"{self!r}: the state has slots {found}, expected {expected}")
+            found = ", ".join(state["slots"])
+            raise ValueError(f"{self!r}: the state has slots {found}, expected {self.slot_names}")
         self.steps = int(state["steps"])
         self.slots = {name: np.array(slot) for name, slot in state["slots"].items()}
         self.row_steps = {int(k): np.array(counts) for k, counts in state["row_steps"].items()}
 
 
 def gradients(g: Array, segments: Sequence[Segment]) -> Iterator[Array]:
-    """The part of g that each segment covers.
-
-    >>> list(gradients(np.arange(4.0), [Segment(0, 4, 0.1, rows=np.array([1]), width=2)]))
-    [array([[2., 3.]])]
-    """
-    for s in segments:
-        part = g[s.start : s.stop]
-        yield part if s.rows is None else part.reshape(-1, s.width)[s.rows]
+    """The numbers of g that each segment covers."""
+    for segment in segments:
+        yield segment.of(g) if segment.rows is None else segment.of(g)[segment.rows]
 
 
-def blocks(start: int, stop: int) -> Iterator[slice]:
-    """[start, stop) in slices of at most BLOCK.
-
-    >>> list(blocks(5, 7))
-    [slice(5, 7, None)]
-    """
-    for at in range(start, stop, BLOCK):
-        yield slice(at, min(at + BLOCK, stop))
+def blocks(size: int) -> Iterator[slice]:
+    """Slices of at most BLOCK that cover a vector of this size."""
+    for start in range(0, size, BLOCK):
+        yield slice(start, start + BLOCK)
 
 
 @dataclass(eq=False, repr=False)
 class SGD(Optimizer):
-    """θ ← θ − α g: the document's update.  With momentum μ: v ← μ v + g, θ ← θ − α v;
+    """θ ← θ − α g: the document's update.
 
-    with Nesterov's: θ ← θ − α (g + μ v).  Sutskever et al. 2013, in PyTorch's form.
+    With momentum μ: v ← μ v + g, θ ← θ − α v; with Nesterov's: θ ← θ − α (g + μ v).  Sutskever et
+    al. 2013, in PyTorch's form.
 
-    >>> theta = np.array([1.0, 2.0])
-    >>> SGD(0.5).step(theta, np.array([2.0, 0.0]))
-    >>> theta
-    array([0., 2.])
+    >>> theta = np.ones(1); SGD(0.5).step(theta, np.ones(1)); theta
+    array([0.5])
     """
 
     momentum: float = 0.0
     nesterov: bool = False
 
-    @property
-    def slot_names(self) -> tuple[str, ...]:
-        return ("velocity",) if self.momentum else ()
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.slot_names = ("velocity",) if self.momentum else ()
 
     def update(self, theta: Array, g: Array, *slots: Array, rate: float, t: Any) -> None:
-        g = self.decayed(theta, g)
         for velocity in slots:
             velocity *= self.momentum
             velocity += g
@@ -200,34 +176,26 @@ class SGD(Optimizer):
 class Adagrad(Optimizer):
     """s ← s + g²,  θ ← θ − α g / (√s + ε).  Duchi et al. 2011.
 
-    >>> theta = np.array([1.0])
-    >>> Adagrad(0.5).step(theta, np.array([4.0]))
-    >>> theta
+    >>> theta = np.ones(1); Adagrad(0.5).step(theta, np.ones(1)); theta
     array([0.5])
     """
 
     epsilon: float = 1e-10
-
-    @property
-    def slot_names(self) -> tuple[str, ...]:
-        return ("squares",)
+    slot_names: tuple[str, ...] = field(default=("squares",), init=False)
 
     def update(self, theta: Array, g: Array, *slots: Array, rate: float, t: Any) -> None:
         (squares,) = slots
-        g = self.decayed(theta, g)
         squares += g * g
         theta -= rate * g / (np.sqrt(squares) + self.epsilon)
 
 
 @dataclass(eq=False, repr=False)
 class RMSProp(Optimizer):
-    """s ← ρ s + (1 − ρ) g²,  θ ← θ − α g / (√s + ε); with momentum μ: v ← μ v + g / (√s + ε),
+    """s ← ρ s + (1 − ρ) g²,  θ ← θ − α g / (√s + ε).  Tieleman & Hinton 2012, lecture 6.5.
 
-    θ ← θ − α v.  Tieleman & Hinton 2012, lecture 6.5.
+    With momentum μ: v ← μ v + g / (√s + ε),  θ ← θ − α v.
 
-    >>> theta = np.array([1.0])
-    >>> RMSProp(0.01).step(theta, np.array([4.0]))
-    >>> theta.round(6)
+    >>> theta = np.ones(1); RMSProp(0.01).step(theta, np.ones(1)); theta.round(6)
     array([0.9])
     """
 
@@ -235,13 +203,12 @@ class RMSProp(Optimizer):
     epsilon: float = 1e-8
     momentum: float = 0.0
 
-    @property
-    def slot_names(self) -> tuple[str, ...]:
-        return ("squares", "velocity") if self.momentum else ("squares",)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.slot_names = ("squares", "velocity") if self.momentum else ("squares",)
 
     def update(self, theta: Array, g: Array, *slots: Array, rate: float, t: Any) -> None:
         squares, *velocities = slots
-        g = self.decayed(theta, g)
         squares *= self.rho
         squares += (1 - self.rho) * g * g
         direction = g / (np.sqrt(squares) + self.epsilon)
@@ -254,14 +221,12 @@ class RMSProp(Optimizer):
 
 @dataclass(eq=False, repr=False)
 class Adam(Optimizer):
-    """m ← β₁ m + (1 − β₁) g,  v ← β₂ v + (1 − β₂) g²,
+    """m ← β₁ m + (1 − β₁) g,  v ← β₂ v + (1 − β₂) g²,  θ ← θ − α m̂ / (√v̂ + ε),
 
-    θ ← θ − α m̂ / (√v̂ + ε),  m̂ = m / (1 − β₁ᵗ),  v̂ = v / (1 − β₂ᵗ).  Kingma & Ba 2015, algorithm 1.
-    On rows of a table this is lazy Adam: untouched rows keep their moments, t is the row's own.
+    m̂ = m / (1 − β₁ᵗ),  v̂ = v / (1 − β₂ᵗ).  Kingma & Ba 2015, algorithm 1.  On rows of a table this
+    is lazy Adam: untouched rows keep their moments, and t is the row's own count of steps.
 
-    >>> theta = np.array([1.0])
-    >>> Adam(0.1).step(theta, np.array([4.0]))
-    >>> theta.round(6)
+    >>> theta = np.ones(1); Adam(0.1).step(theta, np.ones(1)); theta.round(6)
     array([0.9])
     """
 
@@ -269,14 +234,10 @@ class Adam(Optimizer):
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
-
-    @property
-    def slot_names(self) -> tuple[str, ...]:
-        return ("m", "v")
+    slot_names: tuple[str, ...] = field(default=("m", "v"), init=False)
 
     def update(self, theta: Array, g: Array, *slots: Array, rate: float, t: Any) -> None:
         m, v = slots
-        g = self.decayed(theta, g)
         # With cᵢ = 1 − βᵢᵗ the step is (α √c₂ / c₁) m / (√v + ε √c₂): the same quotient, and two
         # passes fewer over the vector.
         c1, root_c2 = 1 - self.beta1**t, (1 - self.beta2**t) ** 0.5
@@ -298,13 +259,9 @@ class Adam(Optimizer):
 
 @dataclass(eq=False, repr=False)
 class AdamW(Adam):
-    """Adam with the decay taken from θ itself: θ ← θ − α λ θ, then Adam's step on the bare g.
+    """θ ← θ − α λ θ, then Adam's step on the bare g.  Loshchilov & Hutter 2019, algorithm 2.
 
-    Loshchilov & Hutter 2019, algorithm 2.
-
-    >>> theta = np.array([1.0])
-    >>> AdamW(0.1, weight_decay=0.5).step(theta, np.array([4.0]))
-    >>> theta.round(6)
+    >>> theta = np.ones(1); AdamW(0.1, weight_decay=0.5).step(theta, np.ones(1)); theta.round(6)
     array([0.85])
     """
 
@@ -331,37 +288,30 @@ class LinearDecay:
     end: float = 0.0
 
     def __call__(self, step: int) -> float:
-        return float(self.start + (self.end - self.start) * min(step / self.steps, 1))
+        return float(self.end + (self.start - self.end) * self.left(min(step / self.steps, 1)))
+
+    def left(self, done: float) -> float:
+        """The share of the way still to go."""
+        return 1 - done
 
 
-@dataclass(frozen=True)
-class CosineDecay:
-    """A schedule: from `start` to `end` along half a cosine over `steps` (Loshchilov & Hutter 2017).
+class CosineDecay(LinearDecay):
+    """A schedule: the same along half a cosine (Loshchilov & Hutter 2017, equation 5).
 
     >>> [round(CosineDecay(1.0, steps=4)(step), 3) for step in (0, 1, 2, 4, 9)]
     [1.0, 0.854, 0.5, 0.0, 0.0]
     """
 
-    start: float
-    steps: int
-    end: float = 0.0
-
-    def __call__(self, step: int) -> float:
-        share = (1 + cos(pi * min(step / self.steps, 1))) / 2
-        return float(self.end + (self.start - self.end) * share)
+    def left(self, done: float) -> float:
+        return (1 + cos(pi * done)) / 2
 
 
-@dataclass(frozen=True)
-class ExponentialDecay:
-    """A schedule: `start` times `rate` for every `steps` steps, smoothly.
+class ExponentialDecay(LinearDecay):
+    """A schedule: the same by equal factors, down to a share of e⁻⁵ of the way, then `end`.
 
-    >>> [ExponentialDecay(1.0, steps=10, rate=0.5)(step) for step in (0, 10, 20)]
-    [1.0, 0.5, 0.25]
+    >>> [round(ExponentialDecay(1.0, steps=5)(step), 3) for step in (0, 1, 2, 9)]
+    [1.0, 0.368, 0.135, 0.0]
     """
 
-    start: float
-    steps: int
-    rate: float = 0.5
-
-    def __call__(self, step: int) -> float:
-        return float(self.start * self.rate ** (step / self.steps))
+    def left(self, done: float) -> float:
+        return exp(-5 * done) if done < 1 else 0.0
