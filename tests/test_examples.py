@@ -15,6 +15,10 @@ def reads_data(path: Path) -> bool:
     return "NNREC_DATA" in path.read_text(encoding="utf-8")
 
 
+def test_there_are_examples() -> None:
+    assert EXAMPLES
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_example_is_short_and_asserts_its_result(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
