@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold, TimeSeriesSplit
 
@@ -88,14 +88,14 @@ def test_one_big_group_is_made_up_for_by_the_others() -> None:
     assert [len(test) for _, test in folds(1000, 5, groups=groups)] == [200] * 5
 
 
-@given(st.data())
-def test_dealing_in_bulk_equals_one_at_a_time(data: st.DataObject) -> None:
-    P = data.draw(st.integers(1, 5))
-    price = st.integers(-20, 20).map(float)
-    first = np.array(data.draw(st.lists(price, min_size=P, max_size=P)))
-    slope = np.array(data.draw(st.lists(st.integers(1, 8).map(float), min_size=P, max_size=P)))
-    m = data.draw(st.integers(1, 40))
-    taken = np.zeros(P)
+@given(
+    st.lists(st.tuples(st.integers(-20, 20), st.integers(1, 8)), min_size=1, max_size=5),
+    st.integers(1, 40),
+)
+@example([(-3, 4), (5, 4), (0, 1)], 40)
+def test_dealing_in_bulk_equals_one_at_a_time(parts: list[tuple[int, int]], m: int) -> None:
+    first, slope = np.array(parts, float).T
+    taken = np.zeros(len(parts))
     spent = 0.0
     for _ in range(m):
         prices = first + slope * taken

@@ -163,11 +163,9 @@ def _allot(
     signature = np.zeros(n_groups, np.uint64)
     np.add.at(signature, group, signs[label])
     _, example, kind, copies = np.unique(signature, True, True, True)
-    kind_of_example = np.full(n_groups, -1)
-    kind_of_example[example] = np.arange(len(example))
-    k = kind_of_example[group]
     counts = np.zeros((len(example), C + 1))
-    np.add.at(counts, (k[k >= 0], label[k >= 0]), 1)
+    rows = example[kind[group]] == group
+    np.add.at(counts, (kind[group[rows]], label[rows]), 1)
     counts[:, -1] = counts.sum(axis=1)
 
     goal = shares[:, None] * (copies @ counts)

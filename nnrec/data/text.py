@@ -20,8 +20,8 @@ import numpy as np
 from nnrec.data.columns import Array
 from nnrec.data.encodings import Encoding, expect
 
-# Iteration mark, kana (without the dividing dot), Han with its extensions, Hangul syllables.
-_CJK = "\u3005\u3040-\u30fa\u30fc-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3"
+# Iteration mark, kana, Han with its extensions, Hangul syllables.
+_CJK = "\u3005\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3"
 _CJK += "\uf900-\ufaff\U00020000-\U0003ffff"
 _RUN = re.compile(f"([{_CJK}]+)")
 
