@@ -53,6 +53,8 @@ def to_column(values: Any, type: str | None = None) -> Array:
     array = _typed(values, mixed=type is not None)
     if type is None or type_of(array) == ("datetime" if "%" in type else type):
         return array
+    if array.dtype.kind == "b" and type in ("integer", "number"):
+        return array.astype(_DTYPES[type])
     codes, distinct = factorize(array)
     words = [spelled(value) for value in distinct.tolist()]
     try:
@@ -166,9 +168,7 @@ def listed(names: Sequence[str]) -> str:
 
 def _typed(values: Any, mixed: bool) -> Array:
     """Anything one-dimensional as one of the five arrays; `mixed`: a mixture becomes text."""
-    if isinstance(values, np.ma.MaskedArray):
-        values = np.where(values.mask, None, values.data.astype(object))
-    array = np.asarray(values) if hasattr(values, "__array__") else _objects(values)
+    array = _as_array(values)
     if array.ndim != 1:
         raise ValueError(f"found an array of shape {array.shape}, expected one dimension")
     kind = array.dtype.kind
@@ -181,6 +181,23 @@ def _typed(values: Any, mixed: bool) -> Array:
     if kind in "OUT":
         return _from_objects(array.astype(object, copy=False), mixed)
     raise ValueError(f"found {array.dtype}, expected integers, numbers, booleans, times or text")
+
+
+def _as_array(values: Any) -> Array:
+    if isinstance(values, np.ma.MaskedArray):
+        array = values.data.astype(object)
+        array[np.ma.getmaskarray(values)] = None
+        return array
+    if not hasattr(values, "__array__"):
+        return _objects(values)
+    array = np.asarray(values)
+    # As arrays, pyarrow's dictionaries take a missing value for the last word, and integers with
+    # missing values become floats unseen, in polars too.
+    source = str(getattr(values, "type", getattr(values, "dtype", "")))
+    integers = array.dtype.kind == "f" and re.match("u?int", source, re.IGNORECASE)
+    if source.startswith("dictionary") or integers and (np.abs(array) >= _EXACT).any():
+        return _objects(values.to_pylist() if hasattr(values, "to_pylist") else values)
+    return array
 
 
 def _microseconds(array: Array) -> Array:
@@ -211,7 +228,9 @@ def _kind(value: Any) -> str | None:
         return "boolean"
     if isinstance(value, Integral):
         return "integer"
-    if isinstance(value, Real | Decimal):
+    if isinstance(value, Decimal):
+        return None if value.is_nan() else "number"
+    if isinstance(value, Real):
         return None if value != value else "number"
     if isinstance(value, date | np.datetime64):
         return None if value != value else "datetime"

@@ -86,8 +86,8 @@ class Table:
         """
         if isinstance(data, Table):
             return data.cast(types) if types else data
-        names = _names(data)
-        if names is None or not hasattr(data, "__getitem__") or hasattr(data, "collect"):
+        names = None if hasattr(data, "collect") else _names(data)  # a lazy frame has no values yet
+        if names is None or not hasattr(data, "__getitem__"):
             data = _through_narwhals(data)
             names = _names(data) or []
         twice = [name for name, times in Counter(names).items() if times > 1]
@@ -240,6 +240,7 @@ class _Delimited:
 
     def __init__(self, path: Path, delimiter: str | None, encoding: str) -> None:
         self.path, self.encoding = path, encoding
+        self.names: list[str] = []
         suffix = Path(path.name.lower().removesuffix(".gz")).suffix
         self.delimiter = delimiter or {".csv": ",", ".tsv": "\t"}.get(suffix, "")
         if not self.delimiter:
@@ -362,7 +363,8 @@ class _Delimited:
         what = {"'": "text behind a closing quote", "f": "a field of over 131,072 characters"}
         found = what.get(str(error)[0], "the end of the file inside quotes")
         expected = f"a closing quote, then {self.delimiter!r} or the end of the line"
-        name = self.names[min(len(fields), len(self.names)) - 1]
+        names = self.names or fields  # the header itself may be broken
+        name = names[min(len(fields), len(names)) - 1]
         return self.error(f"found {found}, expected {expected}", begin, name)
 
     def _last_row(self, text: str, strict: bool) -> list[str]:
