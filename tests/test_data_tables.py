@@ -51,6 +51,8 @@ def written(folder: Path, text: str | bytes, name: str = "shop.csv") -> Path:
         ([np.str_("a"), "b"], "text", np.array(["a", "b"], dtype=object)),
         ([None, None], "number", np.array([np.nan, np.nan])),
         ([], "number", np.array([], dtype=float)),
+        (np.array([None, None]), "text", np.array([None, None])),
+        ([Decimal("Infinity"), 10**30], "number", np.array([np.inf, 1e30])),
         ([date(2009, 12, 1), None], "datetime", np.array(["2009-12-01", "NaT"], "M8[us]")),
         (
             [datetime(2009, 12, 1, 7, tzinfo=timezone(timedelta(hours=2)))],
@@ -90,7 +92,9 @@ def test_values_become_one_of_five_types(values, type_, expected):
             [1, 2**63],
             "column 'x', row 1: found 9223372036854775808, expected an integer of 64 bits",
         ),
-        ([None, 2**53 + 1], "row 1: found 9007199254740993, expected an integer of at most 2**53"),
+        ([None, 2**53 + 1], "row 1: found 9007199254740993, expected at most 2**53"),
+        ([0.5, 10**400], "row 1: found 1000"),
+        ([Decimal("1e400")], "row 0: found 1E+400, expected a number that float64 can hold"),
         (np.array([2**63], dtype=np.uint64), "column 'x': found uint64"),
         (np.zeros((3, 2)), "column 'x': found an array of shape (3, 2), expected one dimension"),
         (np.array([1j]), "column 'x': found complex128, expected integers, numbers, booleans"),
@@ -271,7 +275,9 @@ def test_categories_of_data_frames_are_text_and_nested_columns_an_error():
         with pytest.raises(ValueError, match="column 'c'"):
             Table.of(frame)
     for frame in (polars.DataFrame, arrow.table):
-        with pytest.raises(ValueError, match="'c', row 1: found 9007199254740993, expected an int"):
+        with pytest.raises(
+            ValueError, match="'c', row 1: found 9007199254740993, expected at most"
+        ):
             Table.of(frame({"c": [None, 2**53 + 1]}))
     twice = pandas.DataFrame([[1, 2]], columns=["c", "c"])
     with pytest.raises(ValueError, match="column name 'c' stands 2 times"):
@@ -433,6 +439,10 @@ WRONG = {
     ),
     "latin-1 first": (b"a,b\n\xe9,2\n", "line 2, column 'a': found byte 0xe9"),
     "latin-1 header": (b"a,b\xe9\n1,2\n", "line 1, column 'b?': found byte 0xe9"),
+    "latin-1 in an open quote": (
+        b'a,b\n1,"' + b"x" * 140_000 + b"\xe9",
+        "shop.csv, line 2: found byte 0xe9",
+    ),
     "utf-16": ("a,b\n1,2\n".encode("utf-16"), "is it encoding='utf-16'?"),
     "NUL": (b"a,b\n1,2\n3,x\0\n", "line 3, column 'b': found a NUL byte, expected text"),
     "twice": (
@@ -448,7 +458,7 @@ WRONG = {
     ),
     "unclosed, long": (
         'a,b\n1,2\n"3,4\n' + "5,6\n" * 40_000,
-        "line 3, column 'a': found a field of over 131,072 characters, expected a closing quote",
+        "line 3, column 'a': found a field that is too long, expected a closing quote",
     ),
     "stray": (
         'a,b\n1,"5"" screen"\n"2","5" screen"\n',
@@ -590,6 +600,7 @@ def test_grid_counts_wide_characters_as_two():
 
 
 @pytest.mark.data
+@pytest.mark.slow
 def test_online_retail_reads_as_an_independent_loop_does(nnrec_data):
     path = nnrec_data / "online_retail" / "online_retail_II_2009-2010.csv.gz"
     table = Table.read(path)

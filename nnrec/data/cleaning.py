@@ -49,12 +49,17 @@ class Cleaning:
     fitted: list[RowRule | CellRule]
 
     def __init__(self, rules: Sequence[RowRule | CellRule], label: str | None = None) -> None:
-        self.rules = rules
+        for rule in rules:
+            if not isinstance(rule, RowRule | CellRule):
+                raise TypeError(f"{rule!r} is no rule, such as Fill()")
+        self.rules = list(rules)
         self.label = label
 
     def fit_transform(self, table: Any) -> tuple[Table, CleaningReport]:
         """Learn from the training part and clean it; a ValueError if no row is left for that."""
         table = Table.of(table)
+        if self.label is not None:
+            table[self.label]
         self.types = table.types
         self.fitted = deepcopy(list(self.rules))
         return self._run(table, training=True)
@@ -72,30 +77,17 @@ class Cleaning:
         return self._run(table.cast(known), training=False)
 
     def _run(self, table: Table, training: bool) -> tuple[Table, CleaningReport]:
-        lines: list[Touched] = []
-        came = len(table)
+        lines, came = [], len(table)
         for rule in self.fitted:
             if isinstance(rule, RowRule):
-                absent = [name for name in rule.needs() if name not in table]
-                if absent and not training:
-                    lines.append(Touched(str(rule), 0, {}, f"not looked for: no {absent[0]!r}"))
-                    continue
-                mask = rule.matches(table)
-                note = "" if training else "matched and kept"
-                lines.append(Touched(str(rule), int(mask.sum()), {}, note))
-                table = table.take(~mask) if training else table
-                continue
-            if training:
-                if not len(table):
+                table, touched = _drop(rule, table, training)
+            else:
+                if training and not len(table):
                     raise ValueError(f"{rule}: no row is left to learn from")
-                rule.fit(table, self.label)
-            new = rule.transform(table)
-            changed = {name: _changed(table[name], new[name]) for name in new if name in table}
-            cells = {name: int(mask.sum()) for name, mask in changed.items() if mask.any()}
-            rows = np.logical_or.reduce(list(changed.values()), axis=0)
-            note = "; ".join(f"{name} left alone: {why}" for name, why in rule.skipped.items())
-            lines.append(Touched(str(rule), int(np.sum(rows)), cells, note))
-            table = table.with_columns(new)
+                if training:
+                    rule.fit(table, self.label)
+                table, touched = _change(rule, table)
+            lines.append(touched)
         return table, CleaningReport(came, len(table), lines)
 
 
@@ -130,6 +122,24 @@ class CleaningReport:
             lines.append((line.rule, f"{line.rows:,}", cells, columns))
         came = f"{self.rows_before:,} rows came, {self.rows_after:,} are left"
         return f"{came}\n{grid(lines, '<>><')}"
+
+
+def _drop(rule: RowRule, table: Table, training: bool) -> tuple[Table, Touched]:
+    absent = [name for name in rule.needs() if name not in table]
+    if absent and not training:  # the label, for one
+        return table, Touched(str(rule), 0, {}, f"not looked for: no column {absent[0]!r}")
+    matches = rule.matches(table)
+    touched = Touched(str(rule), int(matches.sum()), {}, "" if training else "matched and kept")
+    return table.take(~matches) if training else table, touched
+
+
+def _change(rule: CellRule, table: Table) -> tuple[Table, Touched]:
+    new = rule.transform(table)
+    changed = {name: _changed(table[name], new[name]) for name in new if name in table}
+    cells = {name: int(mask.sum()) for name, mask in changed.items() if mask.any()}
+    rows = int(np.sum(np.logical_or.reduce(list(changed.values()), axis=0)))
+    note = "; ".join(f"{name} left alone: {why}" for name, why in rule.skipped.items())
+    return table.with_columns(new), Touched(str(rule), rows, cells, note)
 
 
 def _changed(old: Array, new: Array) -> Array:

@@ -29,6 +29,11 @@ Array = np.ndarray[Any, Any]
 _DTYPES = {"integer": "i8", "number": "f8", "boolean": "?", "datetime": "M8[us]", "text": "O"}
 _KINDS = {np.dtype(dtype).kind: type_ for type_, dtype in _DTYPES.items()}
 _EXACT = 2**53  # up to here float64 holds every integer
+_LARGEST = float(np.finfo(np.float64).max)
+_RANGES = {
+    "integer": (-(2**63), 2**63 - 1, "an integer of 64 bits"),
+    "number": (-_LARGEST, _LARGEST, "a number that float64 can hold"),
+}
 
 
 def type_of(column: Array) -> str:
@@ -40,7 +45,8 @@ def to_column(values: Any, type: str | None = None) -> Array:
     """Values, one-dimensional, as an array of the given type or else of the one they have.
 
     Lists and object arrays may hold numbers, booleans, dates and times or strings, of one kind;
-    None, NaN, NaT and pandas' NA are missing.  `type` is one of the five, or a format of
+    None, NaN, NaT and pandas' NA are missing; without any value they are a number, but an object
+    array of None only is text, as one with strings is.  `type` is one of the five, or a format of
     `datetime.strptime`; what is not of it already is read from its spelling, where a whole number
     is spelled as an integer ("3", not "3.0"), since a missing value turns integers into numbers.
 
@@ -178,6 +184,9 @@ def _typed(values: Any, mixed: bool) -> Array:
         return array.astype(np.float64, copy=False)
     if kind == "M":
         return _microseconds(array)
+    if kind == "O" and (found := set(map(type, array))) <= {str, type(None)}:
+        if str in found or isinstance(values, np.ndarray):
+            return array
     if kind in "OUT":
         return _from_objects(array.astype(object, copy=False), mixed)
     raise ValueError(f"found {array.dtype}, expected integers, numbers, booleans, times or text")
@@ -238,8 +247,6 @@ def _kind(value: Any) -> str | None:
 
 
 def _from_objects(array: Array, mixed: bool) -> Array:
-    if set(map(type, array)) == {str}:
-        return array
     kinds = list(map(_kind, array))
     first = next((kind for kind in kinds if kind is not None), "number")
     allowed = {first}
@@ -264,12 +271,13 @@ def _array(values: list[Any], type: str) -> Array:
     if type == "text":
         return _objects(value if value is None else str(value) for value in values)
     present = [value for value in values if value is not None]
-    for row, value in enumerate(values if type == "integer" else ()):
-        if value is not None and not -(2**63) <= value < 2**63:
-            raise Misfit(row, value, "an integer of 64 bits")
-        if value is not None and len(present) < len(values) and abs(value) > _EXACT:
-            expected = "an integer of at most 2**53 beside missing values, or the type text"
-            raise Misfit(row, value, expected)
+    if type in _RANGES:
+        low, high, expected = _RANGES[type]
+        if type == "integer" and len(present) < len(values):
+            low, high, expected = -_EXACT, _EXACT, "at most 2**53 beside missing values, or text"
+        for row, value in enumerate(values):
+            if value is not None and not low <= value <= high and abs(value) != np.inf:
+                raise Misfit(row, value, expected)
     array = np.array(present, dtype=_DTYPES[type])
     if len(present) == len(values):
         return array

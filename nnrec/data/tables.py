@@ -302,9 +302,11 @@ class _Delimited:
         except csv.Error as error:
             raise self._broken(error) from None
 
+    def _text(self) -> io.TextIOWrapper:
+        return io.TextIOWrapper(io.BytesIO(self.raw), self.encoding, newline="")
+
     def _reader(self) -> Any:
-        text = io.TextIOWrapper(io.BytesIO(self.raw), self.encoding, newline="")
-        return csv.reader(text, delimiter=self.delimiter, strict=True)
+        return csv.reader(self._text(), delimiter=self.delimiter, strict=True)
 
     def _line(self, row: float) -> int:
         """The physical line on which a row begins: −1 is the header, ∞ the unreadable one."""
@@ -324,19 +326,21 @@ class _Delimited:
             raise self.error(str(error)) from None
         except UnicodeDecodeError as error:
             wide = self.raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-            guess = "utf-16" if wide else "latin-1"
+            guess = "'utf-16'" if wide else "'latin-1', or 'gb18030' (Chinese)"
             before = self.raw[: error.start].decode(self.encoding)
             found = f"found byte 0x{self.raw[error.start]:02x}, expected {self.encoding}"
-            raise self.error(f"{found}; is it encoding={guess!r}?", *self._place(before)) from None
+            raise self.error(f"{found}; is it encoding={guess}?", *self._place(before)) from None
         if (at := text.find("\0")) >= 0:
             raise self.error("found a NUL byte, expected text", *self._place(text[:at]))
 
-    def _place(self, before: str) -> tuple[int, str]:
+    def _place(self, before: str) -> tuple[int, str | None]:
         """Line and column of the character that follows `before`."""
-        rows = list(csv.reader(io.StringIO(before + "?", newline=""), delimiter=self.delimiter))
         line = before.count("\n") + 1
-        names, fields = next(filter(None, rows)), rows[-1]
-        return line, names[len(fields) - 1] if len(fields) <= len(names) else ""
+        try:
+            names, *rows = self._split(before + "?", strict=False)
+        except csv.Error:  # a field that is too long: an open quote, but that is another error
+            return line, None
+        return line, names[min(len(rows[-1] if rows else names), len(names)) - 1]
 
     def _ragged(self, block: list[list[str]], done: int) -> ValueError:
         names = self.names
@@ -348,29 +352,27 @@ class _Delimited:
     def _broken(self, error: csv.Error) -> ValueError:
         """What is wrong with the quotes, and in which column: the first prefix that fails tells."""
         begin = self._line(math.inf)
-        text = io.TextIOWrapper(io.BytesIO(self.raw), self.encoding, newline="")
-        record = "".join(islice(text, begin - 1, None))[: 2 * csv.field_size_limit()]
+        record = "".join(islice(self._text(), begin - 1, None))[: 2 * csv.field_size_limit()]
 
         def fails(size: int) -> bool:
             try:
-                self._last_row(record[:size], strict=True)
+                list(self._split(record[:size], strict=True))
             except csv.Error as error:
                 return "unexpected end" not in str(error)
             return False
 
         size = bisect_left(range(len(record) + 1), True, key=fails)
-        fields = self._last_row(record[: size - 1], strict=False)
-        what = {"'": "text behind a closing quote", "f": "a field of over 131,072 characters"}
+        *_, fields = self._split(record[: size - 1], strict=False)
+        what = {"'": "text behind a closing quote", "f": "a field that is too long"}
         found = what.get(str(error)[0], "the end of the file inside quotes")
         expected = f"a closing quote, then {self.delimiter!r} or the end of the line"
         names = self.names or fields  # the header itself may be broken
         name = names[min(len(fields), len(names)) - 1]
         return self.error(f"found {found}, expected {expected}", begin, name)
 
-    def _last_row(self, text: str, strict: bool) -> list[str]:
+    def _split(self, text: str, strict: bool) -> Iterator[list[str]]:
         lines = io.StringIO(text, newline="")
-        *_, last = csv.reader(lines, delimiter=self.delimiter, strict=strict)
-        return last
+        return filter(None, csv.reader(lines, delimiter=self.delimiter, strict=strict))
 
 
 def _names(data: Any) -> list[str] | None:
