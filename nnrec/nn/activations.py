@@ -1,12 +1,10 @@
 """Activation functions and their derivatives, each derivative read off the *output*.
 
-The document's §4.1.1: sigmoid (its equation 2), ReLU (3) and tanh (4); softmax, which its
-cross-entropy over classes (equation 10) needs and which it never defines.  The same lines run in
-float32, float64 and complex128 (and ReLU on fractions): nothing here casts, and a branch looks at
-`.real` only, so that the complex step passes through.
+The document's §4.1.1: sigmoid (its equation 2), ReLU (3) and tanh (4); and softmax, which its
+cross-entropy over classes (11) needs and which it never defines.  The same lines run in float32,
+float64 and complex128, ReLU also on fractions: nothing casts, and a branch looks at `.real` only,
+so that the complex step passes through.
 """
-
-from __future__ import annotations
 
 import numpy as np
 
@@ -14,10 +12,10 @@ from nnrec.nn.arguments import Array
 
 
 def sigmoid(z: Array) -> Array:
-    """σ(z) = 1 / (1 + e^{−z}), elementwise, any shape (the document's equation 2).
+    """σ(z) = 1 / (1 + e^{−z}), elementwise (the document's equation 2).
 
-    Written as e^{z} / (1 + e^{z}) where z < 0, so that no exponential overflows and small values
-    keep their digits: within 4 units in the last place everywhere.
+    Written as e^{z} / (1 + e^{z}) where z < 0: no exponential overflows, small values keep their
+    digits.
 
     >>> sigmoid(np.array([-1000.0, 0.0, 1000.0]))
     array([0. , 0.5, 1. ])
@@ -29,11 +27,7 @@ def sigmoid(z: Array) -> Array:
 
 
 def sigmoid_derivative(y: Array) -> Array:
-    """dσ/dz = y (1 − y), from the output y = σ(z).
-
-    >>> sigmoid_derivative(np.array([0.2, 0.8])).round(2)
-    array([0.16, 0.16])
-    """
+    """dσ/dz = y (1 − y), from y = σ(z)."""
     return y * (1 - y)
 
 
@@ -48,11 +42,7 @@ def relu(z: Array) -> Array:
 
 
 def relu_derivative(y: Array) -> Array:
-    """1 where y > 0, else 0 (at the kink too), as booleans, which keep the dtype they multiply.
-
-    >>> relu_derivative(np.array([0.0, 3.0]))
-    array([False,  True])
-    """
+    """1 where y > 0, else 0 (at the kink too), as booleans, which keep the dtype they multiply."""
     return np.asarray(y.real > 0)
 
 
@@ -66,11 +56,7 @@ def tanh(z: Array) -> Array:
 
 
 def tanh_derivative(y: Array) -> Array:
-    """d tanh/dz = 1 − y², from the output; written (1 − y)(1 + y), which keeps its digits at ±1.
-
-    >>> tanh_derivative(np.array([0.0, 0.5]))
-    array([1.  , 0.75])
-    """
+    """d tanh/dz = 1 − y², as (1 − y)(1 + y), which keeps its digits near ±1."""
     return (1 - y) * (1 + y)
 
 
@@ -87,23 +73,15 @@ def softmax(z: Array) -> Array:
 
 
 def softmax_derivative(y: Array) -> Array:
-    """The Jacobian ∂y_i/∂z_j = y_i (1_{i=j} − y_j), shape (..., k, k), from the output (..., k).
-
-    >>> softmax_derivative(np.array([0.25, 0.75]))
-    array([[ 0.1875, -0.1875],
-           [-0.1875,  0.1875]])
-    """
+    """The Jacobian ∂y_i/∂z_j = y_i (1_{i=j} − y_j), shape (..., k, k), from y (..., k)."""
     return np.asarray(y[..., :, None] * (np.eye(y.shape[-1], dtype=y.dtype) - y[..., None, :]))
 
 
 def exp_shifted(z: Array) -> tuple[Array, Array, Array]:
-    """e^{z − m}, m = max z and its index, both with the last axis kept.
+    """e^{z − m}, m = max z, and the index of m, each with the last axis kept.
 
-    The shift is exact: z − m is rounded by up to half a unit of the difference, which the
-    exponential would magnify by its size; `lost` is that error (Knuth's two-sum).
-
-    >>> exp_shifted(np.array([0.0, -1.0]))[0].round(3)
-    array([1.   , 0.368])
+    z − m is rounded by up to half a unit of the difference, which the exponential magnifies by its
+    size; `lost` is that error, exactly (Knuth's two-sum), and e is mended by it.
     """
     top = z.real.argmax(axis=-1, keepdims=True)
     m = np.take_along_axis(z, top, axis=-1)

@@ -134,7 +134,8 @@ class Sequential(Composite):
     def __init__(self, layers: Sequence[Layer]):
         if isinstance(layers, Layer) or not layers:
             raise ValueError(f"Sequential: layers={layers!r}, expected a list of layers")
-        kinds = [snake_case(type(layer).__name__) for layer in layers]
+        words = r"(?<=[a-z])(?=[A-Z][a-z])"  # LayerNorm: layer_norm; ReLU: relu
+        kinds = [re.sub(words, "_", type(layer).__name__).lower() for layer in layers]
         names = [f"{kind}_{kinds[: i + 1].count(kind)}" for i, kind in enumerate(kinds)]
         super().__init__(**dict(zip(names, layers)))
 
@@ -170,11 +171,6 @@ class Sequential(Composite):
 
     def __repr__(self) -> str:
         return f"Sequential({self.layers!r})"
-
-
-def snake_case(name: str) -> str:
-    """A class name as a part's name: dense, relu, layer_norm."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 class Concatenate(Layer):

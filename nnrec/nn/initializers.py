@@ -1,10 +1,7 @@
 """First values of the weights: callables `(rng, shape) -> float64 array`, or their names.
 
-`shape` is (inputs, outputs).  The variance keeps the size of the signal through the layer: Glorot's
-for tanh and sigmoid, He's for ReLU, LeCun's for the linear unit.
+`shape` is (inputs, outputs); the variance keeps the size of the signal through the layer.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable
 
@@ -15,34 +12,23 @@ from nnrec.nn.arguments import Array, Described, real_number
 Generator = np.random.Generator
 Initializer = Callable[[Generator, tuple[int, ...]], Array]
 
-
-def glorot(rng: Generator, shape: tuple[int, ...]) -> Array:
-    """Uniform on ±√(6 / (inputs + outputs)) (Glorot & Bengio 2010, equation 16)."""
-    limit = (6 / (shape[0] + shape[-1])) ** 0.5
-    return rng.uniform(-limit, limit, shape)
-
-
-def he(rng: Generator, shape: tuple[int, ...]) -> Array:
-    """Normal with variance 2 / inputs (He et al. 2015, equation 10)."""
-    return rng.normal(0, (2 / shape[0]) ** 0.5, shape)
-
-
-def lecun(rng: Generator, shape: tuple[int, ...]) -> Array:
-    """Normal with variance 1 / inputs (LeCun et al. 1998, equation 16)."""
-    return rng.normal(0, (1 / shape[0]) ** 0.5, shape)
-
-
-def zeros(rng: Generator, shape: tuple[int, ...]) -> Array:
-    """All zero.  Hidden weights that start so stay alike: each unit gets the same gradient."""
-    return np.zeros(shape)
+BY_NAME: dict[str, Initializer] = {
+    # for tanh and sigmoid: variance 2 / (inputs + outputs) (Glorot & Bengio 2010, equation 16)
+    "glorot": lambda rng, s: rng.uniform(-1, 1, s) * (6 / (s[0] + s[-1])) ** 0.5,
+    # for ReLU: variance 2 / inputs (He et al. 2015, equation 10)
+    "he": lambda rng, s: rng.normal(0, (2 / s[0]) ** 0.5, s),
+    # for the linear unit: variance 1 / inputs (LeCun et al. 1998, equation 16)
+    "lecun": lambda rng, s: rng.normal(0, (1 / s[0]) ** 0.5, s),
+    # hidden units that start alike stay alike: for output layers only
+    "zeros": lambda rng, s: np.zeros(s),
+}
 
 
 class Normal(Described):
     """Normal with mean 0 and standard deviation `std`, for tables of factors.
 
-    >>> Normal(0.1)(np.random.default_rng(0), (2, 1)).round(3)
-    array([[ 0.013],
-           [-0.013]])
+    >>> Normal(0.1)(np.random.default_rng(0), (1, 2)).round(3)
+    array([[ 0.013, -0.013]])
     """
 
     def __init__(self, std: float):
@@ -50,9 +36,6 @@ class Normal(Described):
 
     def __call__(self, rng: Generator, shape: tuple[int, ...]) -> Array:
         return rng.normal(0, self.std, shape)
-
-
-BY_NAME: dict[str, Initializer] = {f.__name__: f for f in (glorot, he, lecun, zeros)}
 
 
 def draw(init: str | Initializer, rng: Generator, shape: tuple[int, ...]) -> Array:

@@ -214,7 +214,11 @@ class Dropout(Layer):
         cut = max(1, round((1 - self.rate) * 65536))
         if rng is None or cut == 65536:
             return x, lambda dy, g: dy
-        kept = random_words(rng, x.size).reshape(x.shape) < cut
+        if isinstance(rng.bit_generator, np.random.MT19937):  # its raw draws hold 32 bits only
+            words = rng.integers(0, 65536, x.size, dtype=np.uint16)
+        else:  # four 16-bit words from each raw draw, at a third of the usual cost
+            words = np.asarray(rng.bit_generator.random_raw((x.size + 3) // 4)).view(np.uint16)
+        kept = words[: x.size].reshape(x.shape) < cut
         scale = 65536 / cut
 
         def masked(a: Array) -> Array:
@@ -223,17 +227,6 @@ class Dropout(Layer):
             return a
 
         return masked(x), lambda dy, g: masked(dy)
-
-
-def random_words(rng: Generator, size: int) -> Array:
-    """`size` uniform 16-bit integers: four from each raw 64-bit draw, a third of the usual cost."""
-    if isinstance(rng.bit_generator, np.random.MT19937):  # its raw draws hold 32 bits only
-        return rng.integers(0, 65536, size, dtype=np.uint16)
-    raw: Array = rng.bit_generator.random_raw((size + 3) // 4)
-    return raw.view(np.uint16)[:size]
-
-
-SMALL = Normal(0.05)
 
 
 class Embedding(Layer):
@@ -254,7 +247,7 @@ class Embedding(Layer):
 
     takes_ids = True
 
-    def __init__(self, count: int, dim: int, initializer: str | Initializer = SMALL):
+    def __init__(self, count: int, dim: int, initializer: str | Initializer = Normal(0.05)):  # noqa: B008
         self.count = whole_number("Embedding", "count", count)
         self.dim = whole_number("Embedding", "dim", dim)
         self.initializer = initializer
@@ -277,8 +270,8 @@ class Embedding(Layer):
 
         return y, back
 
-    def check(self, ids: Any) -> None:
-        """Raise unless `ids` are integers that stand in the table."""
+    def check(self, ids: Array) -> None:
+        """Raise unless ids are integers that stand in the table."""
         if ids.dtype.kind not in "iu":
             raise TypeError(f"{self!r}: ids are {ids.dtype}, expected integers")
         if ids.size and not 0 <= ids.min() <= ids.max() < self.count:

@@ -1,6 +1,6 @@
 """Losses: `value, dpred = loss(pred, target, weight=None)`, value and gradient in one call.
 
-The document's squared error (its equation 9) and cross-entropy (10), the binary form its §5 uses,
+The document's squared error (its equation 10) and cross-entropy (11), the binary form its §5 uses,
 and both cross-entropies on logits, where the sigmoid or softmax is taken inside: that is what one
 trains with, since log σ(z) keeps its digits where σ(z) has become 0 or 1.  Every loss sums over
 outputs and takes the mean over rows: value = Σ_i w_i L_i / Σ_i w_i, with weight w (n,) or 1.  Rows
@@ -52,7 +52,7 @@ class Loss(Described):
 
 
 class MSE(Loss):
-    """L_i = ½ Σ_k (y_ik − t_ik)²,  dy = y − t: the document's equation 9; pred, target (n, m).
+    """L_i = ½ Σ_k (y_ik − t_ik)²,  dy = y − t: the document's equation 10; pred, target (n, m).
 
     mean=True is what others call the mean squared error, L_i = (1/m) Σ_k (y_ik − t_ik)².
 
@@ -95,7 +95,7 @@ class BinaryCrossEntropy(Loss):
 
 
 class CategoricalCrossEntropy(Loss):
-    """L_i = −Σ_k t_ik ln y_ik on class probabilities: the document's equation 10, Σ_k y_ik = 1.
+    """L_i = −Σ_k t_ik ln y_ik on class probabilities: the document's equation 11, Σ_k y_ik = 1.
 
     dy = −t/y;  pred (n, k); target (n, k), or integer labels (n,).  A needed y that is exactly 0 is
     an error: train on logits, with SoftmaxCrossEntropy.

@@ -198,19 +198,15 @@ class Network:
         """The parts of θ that a step touches: all but the frozen; of the tables in rows, these."""
         segments: list[Segment] = []
         for name, (start, stop, shape) in self.layer.places.items():
-            rate, last = rate_of(name, optimizer), segments[-1] if segments else None
-            if name in rows and not self.is_frozen(name):
+            rate = rate_of(name, optimizer)
+            if self.is_frozen(name):
+                continue
+            if name in rows:
                 segments.append(Segment(start, stop, rate, rows[name], prod(shape[1:])))
-            elif (
-                last
-                and last.rows is None
-                and last.stop == start
-                and last.rate is rate
-                and not self.is_frozen(name)
-            ):
-                segments[-1] = Segment(last.start, stop, rate)
-            elif not self.is_frozen(name):
-                segments.append(Segment(start, stop, rate))
+                continue
+            if segments and segments[-1].joins(start, rate):
+                start = segments.pop().start
+            segments.append(Segment(start, stop, rate))
         return segments
 
     def summary(self) -> str:

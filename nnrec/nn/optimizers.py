@@ -1,6 +1,6 @@
 """Optimisers: `step(theta, g)` changes θ in place and leaves g alone.
 
-The document's w ← w − α ∂E/∂w (equations 9 and 10 of docs/equations.md) and its relatives, under
+The document's w ← w − α ∂E/∂w (its equations 8 and 9) and its relatives, under
 PyTorch's rules and defaults, on one flat vector: each rule is a few lines on slices of θ, g and
 the slots.  A `Segment` says which part of θ a step may touch: a range with its learning rate, or
 rows of a table, at the cost of these rows.  Frozen parameters are ranges left out.
@@ -8,9 +8,9 @@ rows of a table, at the cost of these rows.  Frozen parameters are ranges left o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import cos, exp, pi, sqrt
+from math import cos, exp, inf, pi, sqrt
 from typing import Any
 
 import numpy as np
@@ -32,9 +32,17 @@ class Segment:
     width: int = 1
 
     def of(self, vector: Array) -> Array:
-        """The segment of θ, g or a slot as a view; a table with its rows as the first axis."""
+        """This part of θ, g or a slot as a view; a table with its rows as the first axis."""
         part = vector[self.start : self.stop]
         return part if self.rows is None else part.reshape(-1, self.width)
+
+    def joins(self, start: int, rate: Any) -> bool:
+        """Whether a range that begins here, at this rate, goes on where this one ends."""
+        return self.rows is None and self.stop == start and self.rate is rate
+
+    def numbers(self, vector: Array) -> Array:
+        """The numbers that a step touches."""
+        return self.of(vector) if self.rows is None else self.of(vector)[self.rows]
 
 
 @dataclass(eq=False, repr=False)
@@ -53,20 +61,12 @@ class Optimizer(Described):
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if isinstance(value, Mapping):
-                setattr(self, name, {k: self.checked(name, rate) for k, rate in value.items()})
-            else:
-                setattr(self, name, self.checked(name, value))
+            below = 1 if name in ("rho", "beta1", "beta2") else inf
+            if isinstance(value, int | float | np.number | str) and not isinstance(value, bool):
+                setattr(self, name, real_number(type(self).__name__, name, value, below=below))
         self.steps = 0
         self.slots: dict[str, Array] = {}
         self.row_steps: dict[int, Array] = {}
-
-    def checked(self, name: str, value: Any) -> Any:
-        """An argument as a Python number ≥ 0, a moment's decay factor also below 1."""
-        if value is None or isinstance(value, bool | tuple) or callable(value):
-            return value
-        below = 1 if name in ("rho", "beta1", "beta2") else float("inf")
-        return real_number(type(self).__name__, name, value, below=below)
 
     def step(self, theta: Array, g: Array, segments: Sequence[Segment] | None = None) -> None:
         """One step on the whole of θ, or on the segments alone; θ and g are 1-D, of one shape."""
@@ -82,12 +82,18 @@ class Optimizer(Described):
             self.slots = {name: np.zeros_like(theta) for name in self.slot_names}
         if any(slot.shape != theta.shape for slot in self.slots.values()):
             raise ValueError(f"{self!r} has stepped a θ of another size; take a fresh optimiser")
-        scale = self.clip_scale(g, segments)
+        scale = 1.0
+        if self.clip_norm is not None:
+            parts = [segment.numbers(g) for segment in segments]
+            norm = sqrt(sum(float(np.vdot(part, part)) for part in parts))
+            scale = self.clip_norm / (max(norm, self.clip_norm) or 1)
         for segment in segments:
-            rate = float(segment.rate(self.steps) if callable(segment.rate) else segment.rate)
+            rate = segment.rate(self.steps) if callable(segment.rate) else segment.rate
+            rate = real_number(type(self).__name__, "learning_rate", rate)
             here, grad, *slots = map(segment.of, (theta, g, *self.slots.values()))
             if segment.rows is None:
-                for at in blocks(here.size):
+                for first in range(0, here.size, BLOCK):
+                    at = slice(first, first + BLOCK)
                     part = self.decayed(here[at], grad[at] if scale == 1 else grad[at] * scale)
                     self.update(
                         here[at], part, *(s[at] for s in slots), rate=rate, t=self.steps + 1
@@ -111,13 +117,6 @@ class Optimizer(Described):
         """Step `theta` and `slots` in place; t counts from 1: a number, or a column, one a row."""
         raise NotImplementedError(f"{type(self).__name__} defines no update")
 
-    def clip_scale(self, g: Array, segments: Sequence[Segment]) -> float:
-        """min(1, clip_norm / ‖g‖) over the segments."""
-        if self.clip_norm is None:
-            return 1.0
-        norm = sqrt(sum(float(np.vdot(part, part)) for part in gradients(g, segments)))
-        return min(1.0, self.clip_norm / norm) if norm else 1.0
-
     def state_dict(self) -> dict[str, Any]:
         """All that a later step depends on, as copies: the counts and the slots."""
         slots = {name: slot.copy() for name, slot in self.slots.items()}
@@ -132,18 +131,6 @@ class Optimizer(Described):
         self.steps = int(state["steps"])
         self.slots = {name: np.array(slot) for name, slot in state["slots"].items()}
         self.row_steps = {int(k): np.array(counts) for k, counts in state["row_steps"].items()}
-
-
-def gradients(g: Array, segments: Sequence[Segment]) -> Iterator[Array]:
-    """The numbers of g that each segment covers."""
-    for segment in segments:
-        yield segment.of(g) if segment.rows is None else segment.of(g)[segment.rows]
-
-
-def blocks(size: int) -> Iterator[slice]:
-    """Slices of at most BLOCK that cover a vector of this size."""
-    for start in range(0, size, BLOCK):
-        yield slice(start, start + BLOCK)
 
 
 @dataclass(eq=False, repr=False)

@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from math import inf, isfinite, sqrt
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ import numpy as np
 from nnrec.nn.arguments import whole_number
 from nnrec.nn.composites import rewired
 from nnrec.nn.layers import Array, Generator, Layer, Result, Rng, Shape
-from nnrec.nn.optimizers import Adam, Optimizer, gradients
+from nnrec.nn.optimizers import Adam, Optimizer
 
 if TYPE_CHECKING:
     from nnrec.nn.network import Network
@@ -83,15 +84,13 @@ class Batches:
     batch_size: int = 32
 
     def __call__(self, rng: Generator | None = None) -> Iterator[Any]:
-        arrays = [*(self.x if isinstance(self.x, tuple) else (self.x,)), self.y, self.weight]
-        n = arrays[0].shape[0]
+        arrays = (self.x, self.y, self.weight)
+        n = (self.x[0] if isinstance(self.x, tuple) else self.x).shape[0]
         if rng is not None:
-            order = rng.permutation(n)
-            arrays = [None if a is None else a[order] for a in arrays]
+            arrays = rows_of(arrays, rng.permutation(n))
         for start in range(0, n, self.batch_size):
-            *xs, y, w = (None if a is None else a[start : start + self.batch_size] for a in arrays)
-            x = tuple(xs) if isinstance(self.x, tuple) else xs[0]
-            yield (x, y) if w is None else (x, y, w)
+            batch = rows_of(arrays, slice(start, start + self.batch_size))
+            yield batch if self.weight is not None else batch[:2]
 
 
 @dataclass
@@ -137,25 +136,20 @@ class Progress:
     def on_start(self, run: Run) -> None:
         self.began = self.said = time.monotonic()
         self.bar: Any = None
-        if sys.stderr.isatty():
-            try:
-                from tqdm import tqdm
-            except ImportError:
-                return
+        if sys.stderr.isatty() and find_spec("tqdm"):
+            from tqdm import tqdm
+
             self.bar = tqdm(total=run.epochs, unit="epoch", delay=1, file=sys.stderr)
 
     def on_epoch(self, run: Run) -> None:
-        figures = {name: f"{values[-1]:.5g}" for name, values in run.history.items()}
+        text = "  ".join(f"{name} {values[-1]:.5g}" for name, values in run.history.items())
         now = time.monotonic()
         if self.bar is not None:
-            self.bar.set_postfix(figures, refresh=False)
+            self.bar.set_postfix_str(text, refresh=False)
             self.bar.update()
         elif run.epoch == run.epochs or now - self.said > 1:
-            self.said = now
-            text = "  ".join(f"{name} {value}" for name, value in figures.items())
-            print(
-                f"epoch {run.epoch}/{run.epochs}  {now - self.began:.1f} s  {text}", file=sys.stderr
-            )
+            self.said, seconds = now, now - self.began
+            print(f"epoch {run.epoch}/{run.epochs}  {seconds:.1f} s  {text}", file=sys.stderr)
 
     def on_end(self, run: Run) -> None:
         if self.bar is not None:
@@ -193,18 +187,14 @@ def fit(
     whole_number("fit", "epochs", epochs, least=0)
     data = None
     if callable(x):
-        if not (
-            y is None and sample_weight is None and class_weight is None and not validation_split
-        ):
+        beside = (y, sample_weight, class_weight, validation_split or None)
+        if any(given is not None for given in beside):
             raise ValueError("fit: a batch source comes alone: no y, weights or validation_split")
         source: Any = x
     else:
         xs, target, weight = network.batch(x, y, sample_weight)
-        for name, a in (
-            *((f"x[{i}]", a) for i, a in enumerate(xs)),
-            ("y", target),
-            ("weight", weight),
-        ):
+        names = [*(f"x[{i}]" for i in range(len(xs))), "y", "sample_weight"]
+        for name, a in zip(names, (*xs, target, weight)):
             check_finite(name, a)
         labels = y if y is None or hasattr(y, "tocsr") else np.asarray(y)
         if class_weight is not None:
@@ -215,8 +205,8 @@ def fit(
             raise ValueError(f"fit: validation_split={validation_split!r} of {n} rows leaves none")
         if cut < n:
             warn_of_drift(target[:cut], target[cut:])
-            validation_data = take((xs, labels, weight), slice(cut, n))
-            xs, target, labels, weight = take((xs, target, labels, weight), slice(cut))
+            validation_data = rows_of((xs, labels, weight), slice(cut, n))
+            xs, target, labels, weight = rows_of((xs, target, labels, weight), slice(cut))
         data = (xs, labels, weight)
         batches = Batches(xs, target, weight, whole_number("fit", "batch_size", batch_size))
         source = batches if shuffle else lambda rng: batches()
@@ -257,7 +247,7 @@ def train_epoch(run: Run, source: Source, g: Array) -> float:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             value, _, _ = network.backprop(batch, theta, draws, g, layer)
             network.penalties(theta, rows, g)
-            if not (isfinite(value) and all(map(finite, gradients(g, segments)))):
+            if not (isfinite(value) and all(finite(segment.numbers(g)) for segment in segments)):
                 draws.bit_generator.state = before
                 bad = first_bad_part(network, batch, draws)
                 raise FloatingPointError(f"epoch {run.epoch + 1}, step {run.step + 1}: {bad}")
@@ -275,11 +265,6 @@ def train_epoch(run: Run, source: Source, g: Array) -> float:
     return total / mass
 
 
-def finite(part: Array) -> bool:
-    """Whether an array is finite throughout; its sum of squares tells, unless that overflows."""
-    return isfinite(np.vdot(part, part)) or bool(np.isfinite(part).all())
-
-
 class Watched(Layer):
     """A part that notes when its output, or a gradient it gives, is not finite."""
 
@@ -294,19 +279,20 @@ class Watched(Layer):
         y, back = self.part(theta, *inputs, rng=rng)
         self.look("output", y)
 
-        def watched_back(dy: Any, g: Array) -> Any:
+        def watched(dy: Any, g: Array) -> Any:
             dx = back(dy, g)
-            self.look("gradient", dx)
-            self.look("gradient", g)
+            self.look("gradient", (dx, g))
             return dx
 
-        return y, watched_back
+        return y, watched
 
     def look(self, what: str, values: Any) -> None:
-        """Note an array, or a tuple of them, that is not finite."""
-        for a in values if isinstance(values, tuple) else (values,):
-            if a is not None and not np.isfinite(a).all():
-                self.notes.append(f"the {what} of {self.path} is not finite")
+        """Note an array that is not finite, in a tuple or alone."""
+        if isinstance(values, tuple):
+            for a in values:
+                self.look(what, a)
+        elif values is not None and not np.isfinite(values).all():
+            self.notes.append(f"the {what} of {self.path} is not finite")
 
 
 def first_bad_part(network: Network, batch: Any, draws: Generator) -> str:
@@ -317,10 +303,15 @@ def first_bad_part(network: Network, batch: Any, draws: Generator) -> str:
     return [*notes, "the loss or a penalty is not finite"][0]
 
 
-def take(arrays: tuple[Any, ...], rows: slice) -> tuple[Any, ...]:
-    """The rows of each array, tuples of arrays and None included."""
-    return tuple(
-        None if a is None else take(a, rows) if isinstance(a, tuple) else a[rows] for a in arrays
+def finite(a: Array) -> bool:
+    """Whether an array is finite throughout; its sum of squares tells, unless that overflows."""
+    return isfinite(np.vdot(a, a)) or bool(np.isfinite(a).all())
+
+
+def rows_of(a: Any, rows: Any) -> Any:
+    """Rows of an array, or of each in a tuple; None stays."""
+    return (
+        tuple(rows_of(b, rows) for b in a) if isinstance(a, tuple) else a if a is None else a[rows]
     )
 
 
@@ -342,13 +333,12 @@ def class_weights(labels: Any, by_class: Mapping[Any, float], weight: Array | No
 
 def warn_of_drift(first: Any, last: Any) -> None:
     """Warn when a label's rate in the last rows differs by more than chance allows (|z| > 4)."""
-    labels = (
-        np.unique(last)[:20] if isinstance(first, np.ndarray) and first.size == len(first) else ()
-    )
-    for label in labels:
+    n, m = first.shape[0], last.shape[0]
+    one_column = isinstance(first, np.ndarray) and first.size == n
+    for label in np.unique(last)[:20] if one_column else ():
         p, q = float((first == label).mean()), float((last == label).mean())
-        pooled = (len(first) * p + len(last) * q) / (len(first) + len(last))
-        if abs(p - q) > 4 * sqrt(pooled * (1 - pooled) * (1 / len(first) + 1 / len(last))):
+        pooled = (n * p + m * q) / (n + m)
+        if abs(p - q) > 4 * sqrt(pooled * (1 - pooled) * (1 / n + 1 / m)):
             text = f"validation_split takes the last rows: {q:.1%} of them are {label:g}, "
             warnings.warn(text + f"{p:.1%} before; shuffle, or give validation_data", stacklevel=3)
             return
