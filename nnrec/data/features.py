@@ -92,7 +92,7 @@ class Features:
     def transform(self, table: Any) -> Any:
         """(n, d) float64 matrix, dense or CSR; the columns may stand in any order."""
         table = Table.of(table)
-        used = [column for column in self._fitted() if column.outputs]
+        used = [column for column in self._fitted() if column.encodings or column.flag]
         absent = {source for column in used for source in column.sources if source not in table}
         if absent:
             expected = ", ".join(repr(name) for name in sorted(absent))
@@ -215,7 +215,7 @@ class Column:
             texts = [" ".join(filter(None, row)) or None for row in rows]
             values = np.array(texts, dtype=object)
         if self.type == "text":
-            return values, factorize(values)[0] < 0
+            return values, np.array([value is None for value in values], bool)
         missing = values != values
         if self.type == "number":
             far = ~(np.abs(values.astype(float)) <= LARGEST) & ~missing

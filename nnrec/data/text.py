@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from nnrec.data.columns import Array
+from nnrec.data.columns import Array, factorize
 from nnrec.data.encodings import Encoding, expect
 
 # Iteration mark, kana, Han with its extensions, Hangul syllables.
@@ -110,13 +110,13 @@ class BagOfWords(Encoding):
     def outputs(self, name: str) -> list[str]:
         return [f"{name}: {term!r}" for term in sorted(self.vocabulary)]
 
-    def terms(self, text: str | None) -> list[str]:
+    def terms(self, text: str) -> list[str]:
         """All terms of one text, repeated as often as they stand there.
 
         >>> BagOfWords(ngram_range=(1, 2)).terms("Very red dress")
         ['very', 'red', 'dress', 'very red', 'red dress']
         """
-        text = normalized(text or "", lowercase=self.lowercase)
+        text = normalized(text, lowercase=self.lowercase)
         if self.analyzer == "word":
             return _ngrams(words(text, self.token_pattern), *self.ngram_range, " ")
         if self.analyzer == "char":
@@ -147,20 +147,23 @@ class BagOfWords(Encoding):
 
         growing = isinstance(index, defaultdict)
         find = index.__getitem__ if growing else index.get
+        codes, texts = factorize(column)  # titles come again and again: each is read once
         places: list[int] = []
         ends = [0]
-        for row, text in enumerate(column):
-            if text is not None and not isinstance(text, str):
+        for i, text in enumerate(texts):
+            if not isinstance(text, str):
+                row = int(np.argmax(codes == i))
                 raise ValueError(f"found {text!r} in row {row}; expected text")
             found: Iterable[Any] = map(find, self.terms(text))
             places.extend(found if growing else (i for i in found if i is not None))
             ends.append(len(places))
-        shape = (len(column), len(index))
+        ends.append(len(places))  # an empty text, which code −1, missing, takes
+        shape = (len(texts) + 1, len(index))
         counts = csr_array((np.ones(len(places)), places, ends), shape=shape)
         counts.sum_duplicates()
         if self.binary:
             counts.data[:] = 1
-        return counts
+        return counts[codes]
 
 
 @dataclass(repr=False, eq=False)
