@@ -221,7 +221,7 @@ class _Unpacker:
                 return bytes.fromhex(text)
             case [("$tuple", part)]:
                 return tuple(self.items(part, path, level))
-            case [("$list", part)]:
+            case [("$list", {"$array": _} | {"$text": _} as part)]:
                 return self.array(part, path, level, ndim=1).tolist()
             case [("$dict", keys), ("values", values)]:
                 return self.mapping(keys, values, path, level)
