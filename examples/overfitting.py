@@ -63,7 +63,7 @@ for panel, (name, (net, history)) in zip(panels.flat, cures.items()):
     panel.set_title(f"{name}: error {error[name]:.2f}", fontsize=11)
     panel.set_ylim(-2.2, 2.2)
     print(f"{name:<16} epochs {len(history['loss']):>5}  error against the truth {error[name]:.3f}")
-panels[0, 0].legend(loc="lower right", fontsize=9)
+panels[0, 2].legend(loc="lower left", fontsize=9)
 figure.savefig("overfitting.png", dpi=120)
 
 assert all(error[name] < error["nothing"] for name in error if name != "nothing")
