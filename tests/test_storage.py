@@ -653,6 +653,25 @@ def test_writes_that_are_cut_short_go_on(tmp_path, monkeypatch):
     assert same(storage.read(tmp_path / "f")[0], arrays)
 
 
+def test_full_disk(tmp_path):
+    old = {"a": np.arange(101)}
+    if (
+        os.geteuid()
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", tmp_path], capture_output=True
+        ).returncode
+    ):
+        pytest.skip("needs the right to mount a small tmpfs")
+    try:
+        storage.write(tmp_path / "f", old, {})
+        with pytest.raises(OSError, match="saving failed: No space left on device: .*/f") as caught:
+            storage.write(tmp_path / "f", {"a": np.arange(100_003)}, {})
+        assert caught.value.errno == errno.ENOSPC
+        assert [*contents(tmp_path)] == ["f"] and same(storage.read(tmp_path / "f")[0], old)
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
 def test_interruption_leaves_no_temporary_file(tmp_path, monkeypatch):
     def interrupt(handle):
         raise KeyboardInterrupt
