@@ -18,7 +18,10 @@ _HOMES = {
         "SigmoidCrossEntropy Softmax SoftmaxCrossEntropy Tanh check_gradients relu sigmoid softmax "
         "tanh"
     ),
-    "nnrec.data": "GaussianNoise Mixup",
+    "nnrec.data": "Cleaning Features GaussianNoise Mixup Table",
+    "nnrec.estimators": "NeuralClassifier NeuralRegressor",
+    "nnrec.files": "load save",
+    "nnrec.storage": "FormatError",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 __all__ = sorted(_HOME)
