@@ -259,6 +259,26 @@ def test_what_is_not_learned_is_not_stored():
     assert found.b == 1 and not hasattr(found, "W") and not hasattr(found, "cache")
 
 
+class Ready:
+    learned = ("theta",)
+
+    def __init__(self, size):
+        self.size, self.theta = size, np.zeros(size, "f4")
+
+
+def test_learned_array_fits_the_one_that_the_constructor_makes():
+    ready = Ready(5)
+    ready.theta += np.arange(5)
+    tree, arrays = storage.pack(ready, {"Ready": Ready})
+    assert same(storage.unpack(tree, arrays, {"Ready": Ready}).theta, ready.theta)
+    for wrong in np.zeros(3, "f4"), np.zeros((5, 1), "f4"), np.zeros(5):
+        with pytest.raises(FormatError, match=r"^model.theta: .*; expected .* \(5,\) and float32"):
+            storage.unpack(tree, {"model.theta": wrong}, {"Ready": Ready})
+    tree["learned"]["theta"] = [0.0] * 5
+    with pytest.raises(FormatError, match=r"^model.theta: list; expected an array"):
+        storage.unpack(tree, arrays, {"Ready": Ready})
+
+
 def test_argument_that_a_file_lacks_takes_its_default():
     tree = {"$object": "Dense", "arguments": {"inputs": 3}, "learned": {}}
     assert storage.unpack(tree, {}, CLASSES).outputs == 2
@@ -343,7 +363,7 @@ HOSTILE = {
     "text too short": ({"$text": "u1", "lengths": "1 2"}, "other lengths than the 4 bytes"),
     "text too long": ({"$text": "u1", "lengths": "2 3"}, "other lengths than the 4 bytes"),
     "text of 2 dimensions": ({"$text": "u1 2d", "lengths": "2 2"}, "other lengths"),
-    "negative length": ({"$text": "u1", "lengths": "-2 6"}, "a length of a text"),
+    "negative length": ({"$text": "u1", "lengths": "-2 4"}, "a length of a text"),
     "sum that overflows": ({"$text": "u1", "lengths": "huge"}, "a length of a text"),
     "cut in a character": ({"$text": "u1", "lengths": "2 2"}, "can't decode"),
     "dict": ({"$dict": [1], "values": []}, "zip"),
@@ -376,7 +396,7 @@ def test_tree_that_pack_did_not_write(case):
         "u1 2d": np.zeros((2, 2), "u1"), "u4 empty": np.zeros((3, 0), "u4"),
         "u4 0d": np.array(3, "u4"), "u4 surrogate": np.array([[0xDFFF]], "u4"),
         "u4 big": np.array([[0x110000]], "u4"), "1 2": np.array([1, 2]), "2 2": np.array([2, 2]),
-        "2 3": np.array([2, 3]), "-2 6": np.array([-2, 6]), "huge": np.array([2**62] * 4 + [4]),
+        "2 3": np.array([2, 3]), "-2 4": np.array([-2, 4]), "huge": np.array([2**62] * 4 + [4]),
     }  # fmt: skip
     with pytest.raises(FormatError, match="^model") as caught:
         storage.unpack(tree, arrays, CLASSES)
@@ -577,6 +597,16 @@ def test_reading_takes_three_times_the_file_and_16_mib_at_most(tmp_path, pattern
             break
     assert accepted or pattern == "deep"
     assert refused or pattern in ("spaces", "brackets in a string", "escapes")
+
+
+def test_header_that_is_too_long_is_not_decoded(tmp_path):
+    (tmp_path / "f").write_bytes(layout_of(b'{"__metadata__":{"a":"' + b"x" * 3_000_017 + b'"}}'))
+    assert len(storage.read(tmp_path / "f")[1]["a"]) == 3_000_017
+    (tmp_path / "f").write_bytes(
+        layout_of(b'{"__metadata__":{"a":"' + b"\xff" * 3_000_017 + b'"}}')
+    )
+    with pytest.raises(FormatError, match="byte 0: a header of 3000042 bytes; expected a shorter"):
+        storage.read(tmp_path / "f")
 
 
 @pytest.mark.parametrize("shape", [(0,), (2**24,)])
@@ -782,6 +812,19 @@ def test_file_that_gets_shorter_while_it_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(layout, "_read_header", truncate)
     with pytest.raises(FormatError, match="array 'a': the file became shorter meanwhile"):
         storage.read(path)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [([0, 2**63 - 1], "U8"), ([2**60 - 1, 0], "F64"), ([0] + [1] * 63, "I16")]
+)
+def test_largest_shapes(tmp_path, shape, dtype):
+    entry = {"dtype": dtype, "shape": shape, "data_offsets": [0, 0]}
+    (tmp_path / "f").write_bytes(layout_of(json.dumps({"a": entry}).encode()))
+    assert storage.read(tmp_path / "f")[0]["a"].shape == tuple(shape)
+    entry["shape"] = [size + (size > 1) for size in shape] if len(shape) == 2 else [*shape, 1]
+    (tmp_path / "f").write_bytes(layout_of(json.dumps({"a": entry}).encode()))
+    with pytest.raises(FormatError, match="header key 'a': shape .* that an array can have"):
+        storage.read(tmp_path / "f")
 
 
 def test_bool_is_0_or_1(tmp_path):

