@@ -595,6 +595,20 @@ def test_many_categories(tmp_path):
     assert "100,003" in str(table)
 
 
+def test_a_long_file_has_its_error_in_the_right_line(tmp_path):
+    path = written(tmp_path, "a,b\n" + "1,2\n" * 7_001 + "3\n")
+    with pytest.raises(ValueError, match="line 7003, column 'b': found 1 fields, expected 2"):
+        Table.read(path)
+    path = written(tmp_path, "a,b\n" + "1,2\n" * 7_001 + "3,4,\n")
+    with pytest.raises(ValueError, match="line 7003, column 'b': found 3 fields, expected 2"):
+        Table.read(path)
+
+
+def test_values_are_shown_short_and_spelled_short():
+    assert str(Table({"x": ["ab" * 50]})).splitlines()[-1].endswith(f" '{'ab' * 18}a…' 1")
+    assert [spelled(value) for value in (2.0**53, 1e300, np.inf)] == [str(2**53), "1e+300", "inf"]
+
+
 def test_grid_counts_wide_characters_as_two():
     assert grid([("杯", "1"), ("abc", "22")], "<>") == "杯    1\nabc  22"
 

@@ -277,7 +277,7 @@ class _Delimited:
         indices = [defaultdict[str, int](count().__next__) for _ in self.names]
         blocks: list[list[Array]] = [[] for _ in self.names]
         done = 0
-        while block := list(islice(rows, 65_536)):
+        while block := list(islice(rows, 1_024)):  # small enough to stay in the cache
             if set(map(len, block)) != {len(self.names)}:
                 raise self._ragged(block, done)
             for index, codes, words in zip(indices, blocks, zip(*block)):
