@@ -1,0 +1,287 @@
+"""Composites: names, slices, sharing, twins; the contract itself is tested with the layers'."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nnrec import (
+    Add,
+    Composite,
+    Concatenate,
+    Dense,
+    Dot,
+    Dropout,
+    Embedding,
+    Layer,
+    LayerNorm,
+    Multiply,
+    ReLU,
+    Sequential,
+    Tanh,
+    check_gradients,
+)
+from nnrec.nn.composites import rewired
+
+
+class Pair(Composite):
+    """A dense part and a table, side by side: (x, ids) → [Dense(x) | E[ids]]."""
+
+    def __init__(self) -> None:
+        super().__init__(mlp=Sequential([Dense(3, 5), ReLU(), Dense(5, 2)]), user=Embedding(7, 3))
+
+    def __call__(self, theta, x, ids, rng=None):
+        on = self.bind(theta, rng)
+        h, back_h = on.mlp(x)
+        e, back_e = on.user(ids)
+        y = np.concatenate([h, e], axis=1)
+
+        def back(dy, g):
+            return back_h(dy[:, :2], g), back_e(dy[:, 2:], g)
+
+        return y, back
+
+    def rows(self, x, ids):
+        return self.part_rows("user", ids)
+
+
+X, IDS = np.random.default_rng(0).normal(size=(11, 3)), np.random.default_rng(1).integers(0, 7, 11)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def strict_arithmetic():
+    """Overflow, division by zero and invalid operations raise, in every test of this file."""
+    with np.errstate(all="raise", under="ignore"):
+        yield
+
+
+def test_parameters_are_named_by_path_in_order() -> None:
+    assert list(Pair().shapes.items()) == [
+        ("mlp.dense_1.W", (3, 5)),
+        ("mlp.dense_1.b", (5,)),
+        ("mlp.dense_2.W", (5, 2)),
+        ("mlp.dense_2.b", (2,)),
+        ("user.E", (7, 3)),
+    ]
+    assert Pair().size == 15 + 5 + 10 + 2 + 21
+    assert Pair().places["user.E"] == (32, 53, (7, 3))
+
+
+def test_parts_of_a_sequential_are_named_by_class_and_count() -> None:
+    layers = [
+        Dense(3, 3),
+        LayerNorm(3),
+        ReLU(),
+        Dense(3, 3),
+        ReLU(),
+        LayerNorm(3),
+        Sequential([Tanh()]),
+    ]
+    names = "dense_1 layer_norm_1 relu_1 dense_2 relu_2 layer_norm_2 sequential_1"
+    net = Sequential(layers)
+    assert list(net.parts) == names.split()
+    assert net.layers == layers and all(a is b for a, b in zip(net.layers, layers))
+    assert list(Sequential(tuple(layers)).parts) == names.split()
+
+
+def test_each_part_has_its_own_slice() -> None:
+    pair = Pair()
+    rng = np.random.default_rng(0)
+    theta = np.concatenate([pair.parts["mlp"].init(rng), pair.parts["user"].init(rng)])
+    np.testing.assert_array_equal(pair.init(np.random.default_rng(0)), theta)
+    y, back = pair(theta, X, IDS)
+    np.testing.assert_array_equal(y[:, :2], pair.parts["mlp"](theta[:32], X)[0])
+    np.testing.assert_array_equal(y[:, 2:], theta[32:].reshape(7, 3)[IDS])
+    g, dy = np.zeros(53), np.random.default_rng(2).normal(size=y.shape)
+    dx, none = back(dy, g)
+    alone = np.zeros(32)
+    np.testing.assert_array_equal(dx, pair.parts["mlp"](theta[:32], X)[1](dy[:, :2], alone))
+    np.testing.assert_array_equal(g[:32], alone)
+    assert none is None and g[32:].any()
+
+
+def test_a_composite_of_nothing_with_parameters_has_none() -> None:
+    net = Sequential([Tanh(), ReLU()])
+    assert net.size == 0 and net.shapes == {} and net.init(np.random.default_rng(0)).shape == (0,)
+
+
+def test_sequential_is_its_layers_one_after_the_other() -> None:
+    a, b = Dense(3, 5), Dense(5, 2)
+    net = Sequential([a, Tanh(), b])
+    theta = net.init(np.random.default_rng(0))
+    h, back_a = a(theta[:20], X)
+    t, back_t = Tanh()(np.empty(0), h)
+    y, back_b = b(theta[20:], t)
+    out, back = net(theta, X)
+    np.testing.assert_array_equal(out, y)
+    g, expected = np.zeros(32), np.zeros(32)
+    dx = back_a(back_t(back_b(y, expected[20:]), np.empty(0)), expected[:20])
+    np.testing.assert_array_equal(back(y, g), dx)
+    np.testing.assert_array_equal(g, expected)
+
+
+def test_dropouts_of_one_network_draw_from_one_stream() -> None:
+    net = Sequential([Dropout(0.5), Dropout(0.5)])
+    x = np.ones((101, 103))
+    y = net(np.empty(0), x, rng=np.random.default_rng(0))[0]
+    assert 0.2 < (y != 0).mean() < 0.3  # the same mask twice would keep a half
+    assert net(np.empty(0), x)[0] is x
+
+
+def test_rows_that_a_composite_names() -> None:
+    pair = Pair()
+    np.testing.assert_array_equal(pair.rows(X, IDS)["user.E"], np.unique(IDS))
+    assert Sequential([Dense(3, 2)]).rows(X) == {}
+    assert list(Sequential([Embedding(7, 3), Tanh()]).rows(IDS)) == ["embedding_1.E"]
+    assert check_gradients(pair, X, IDS)
+
+
+def test_who_takes_ids() -> None:
+    assert Pair().takes_ids
+    assert Sequential([Embedding(7, 3), Tanh()]).takes_ids
+    assert not Sequential([Dense(3, 7)]).takes_ids
+    assert not Composite(a=Dense(3, 2), b=Tanh()).takes_ids
+
+
+def test_the_leading_dense_declines_the_data_gradient() -> None:
+    net = Sequential([Sequential([Dense(3, 5), Tanh()]), Dense(5, 2)])
+    twin = net.without_data_gradient()
+    theta = net.init(np.random.default_rng(0))
+    y, back = net(theta, X)
+    y_twin, back_twin = twin(theta, X)
+    g, g_twin = np.zeros(32), np.zeros(32)
+    np.testing.assert_array_equal(y, y_twin)
+    assert back(y, g).shape == X.shape and back_twin(y, g_twin) is None
+    np.testing.assert_array_equal(g, g_twin)
+    assert twin.shapes == net.shapes
+    assert Pair().without_data_gradient()(Pair().init(np.random.default_rng(0)), X, IDS)
+
+
+class Counted(Layer):
+    """A wrapper from outside, as a trace or a timer is one."""
+
+    def __init__(self, layer: Layer, calls: list[str], name: str) -> None:
+        self.layer, self.calls, self.name = layer, calls, name
+
+    @property
+    def shapes(self):
+        return self.layer.shapes
+
+    def __call__(self, theta, *inputs, rng=None):
+        self.calls.append(self.name)
+        y, back = self.layer(theta, *inputs, rng=rng)
+
+        def counted(dy, g):
+            self.calls.append(f"{self.name} back")
+            return back(dy, g)
+
+        return y, counted
+
+
+def test_every_part_can_be_wrapped_from_outside() -> None:
+    pair, calls = Pair(), []
+    theta = pair.init(np.random.default_rng(0))
+    y, back = pair(theta, X, IDS)
+    twin = rewired(pair, lambda path, layer: Counted(layer, calls, path))
+    y_twin, back_twin = twin(theta, X, IDS)
+    g, g_twin = np.zeros(53), np.zeros(53)
+    np.testing.assert_array_equal(y_twin, y)
+    np.testing.assert_array_equal(back_twin(y, g_twin)[0], back(y, g)[0])
+    np.testing.assert_array_equal(g_twin, g)
+    mlp = ["mlp.dense_1", "mlp.relu_1", "mlp.dense_2"]
+    assert calls == [*mlp, "user", *(f"{name} back" for name in reversed(mlp)), "user back"]
+    assert type(twin) is Pair and twin.shapes == pair.shapes
+    assert isinstance(pair.parts["user"], Embedding)  # the original is as it was
+
+
+def test_with_parts_leaves_the_original_alone() -> None:
+    net = Sequential([Dense(3, 2), Tanh()])
+    parts = dict(net.parts, tanh_1=ReLU())
+    twin = net.with_parts(parts)
+    parts.clear()
+    assert repr(twin) == "Sequential([Dense(3, 2), ReLU()])"
+    assert repr(net) == "Sequential([Dense(3, 2), Tanh()])"
+
+
+def test_a_composite_prints_its_parts() -> None:
+    mlp = "Sequential([Dense(3, 5), ReLU(), Dense(5, 2)])"
+    assert repr(Pair()) == f"Pair(mlp={mlp}, user=Embedding(7, 3))"
+
+
+def test_the_same_layer_twice_is_an_error() -> None:
+    shared = Dense(3, 3)
+    with pytest.raises(
+        ValueError, match=r"Dense\(3, 3\) stands twice, as dense_1 and dense_2.*call"
+    ):
+        Sequential([shared, Tanh(), shared])
+    with pytest.raises(ValueError, match=r"Composite: .* as a and b\.dense_1"):
+        Composite(a=shared, b=Sequential([shared]))
+    tower = Sequential([Dense(3, 5)])
+    with pytest.raises(ValueError, match=r"a\.dense_1 and b\.dense_1"):
+        Composite(a=tower, b=tower)
+    tanh = Tanh()  # without parameters there is nothing to share
+    assert Sequential([Dense(3, 3), tanh, Dense(3, 3), tanh]).size == 24
+
+
+@pytest.mark.parametrize("wrong", ["dense", None, Dense, np.tanh])
+def test_a_part_that_is_no_layer_is_an_error(wrong: object) -> None:
+    with pytest.raises(TypeError, match="Composite: part head is .*Layer"):
+        Composite(body=Dense(3, 2), head=wrong)
+    with pytest.raises(TypeError, match="Sequential: part .*_1 is .*Layer"):
+        Sequential([Dense(3, 2), wrong])
+
+
+@pytest.mark.parametrize("layers", [[], (), Dense(3, 2), Sequential([Dense(3, 2)])])
+def test_sequential_wants_a_list(layers: object) -> None:
+    with pytest.raises(ValueError, match="Sequential: layers=.*expected a list of layers"):
+        Sequential(layers)
+
+
+def test_an_error_inside_names_the_layer_that_found_it() -> None:
+    net = Sequential([Dense(3, 5), Dense(7, 2)])
+    with pytest.raises(ValueError, match=r"Dense\(7, 2\): x has shape \(11, 5\)"):
+        net(net.init(np.random.default_rng(0)), X)
+
+
+def test_a_composite_without_a_call_says_so() -> None:
+    with pytest.raises(NotImplementedError, match="Composite"):
+        Composite(a=Dense(3, 2))(np.zeros(8), X)
+
+
+def test_one_array_as_several_inputs_gets_a_gradient_for_each() -> None:
+    """d(x²)/dx arrives as two halves, which the caller adds; the same holds for Dot."""
+    for part, double in ((Multiply(), 2 * X), (Dot(), 2 * X), (Add(), np.full(X.shape, 2.0))):
+        y, back = part(np.empty(0), X, X)
+        np.testing.assert_array_equal(sum(back(np.ones(y.shape), np.empty(0))), double)
+
+
+def test_concatenate_takes_one_input_and_many_axes() -> None:
+    y, back = Concatenate()(np.empty(0), X)
+    np.testing.assert_array_equal(y, X)
+    np.testing.assert_array_equal(back(X, np.empty(0))[0], X)
+    a, b = np.ones((2, 3, 5)), np.zeros((2, 3, 7))
+    y, back = Concatenate()(np.empty(0), a, b)
+    da, db = back(y, np.empty(0))
+    assert y.shape == (2, 3, 12)
+    np.testing.assert_array_equal(da, a)
+    np.testing.assert_array_equal(db, b)
+
+
+@pytest.mark.oracle
+def test_a_two_input_model_equals_pytorch() -> None:
+    torch = pytest.importorskip("torch", reason="needs the extra `oracles`")
+    pair = Pair()
+    theta = pair.init(np.random.default_rng(0))
+    W1, b1, W2, b2, E = variables = [
+        torch.tensor(part, requires_grad=True) for part in pair.split(theta)
+    ]
+    x = torch.tensor(X, requires_grad=True)
+    out = torch.cat([torch.relu(x @ W1 + b1) @ W2 + b2, E[torch.tensor(IDS)]], 1)
+    y, back = pair(theta, X, IDS)
+    dy, g = np.random.default_rng(1).normal(size=y.shape), np.zeros(pair.size)
+    dx, _ = back(dy, g)
+    out.backward(torch.tensor(dy))
+    np.testing.assert_allclose(y, out.detach().numpy(), rtol=1e-12)
+    np.testing.assert_allclose(dx, x.grad.numpy(), rtol=1e-12, atol=1e-14)
+    grads = np.concatenate([variable.grad.numpy().ravel() for variable in variables])
+    np.testing.assert_allclose(g, grads, rtol=1e-12, atol=1e-14)
