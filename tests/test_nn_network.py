@@ -1,0 +1,587 @@
+"""Network: its border (casts, shapes, errors), its objective and penalties, prediction, evaluation,
+parameters, summary; and what stands on a pure objective: L-BFGS, copies, threads."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+from scipy.sparse import coo_array, csr_array, csr_matrix
+
+from nnrec import (
+    L1,
+    L2,
+    MSE,
+    SGD,
+    Adam,
+    BinaryCrossEntropy,
+    Composite,
+    Dense,
+    Dropout,
+    Embedding,
+    Layer,
+    Loss,
+    Multiply,
+    Network,
+    Sequential,
+    Sigmoid,
+    SigmoidCrossEntropy,
+    SoftmaxCrossEntropy,
+    Tanh,
+)
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(101, 5))
+Y = (X @ [1.0, -2.0, 0.5, 0.0, 1.0] > 0).astype(int)
+CLASSES = RNG.integers(0, 3, 101)
+
+
+def classifier(**settings) -> Network:
+    layers = [Dense(5, 7), Tanh(), Dense(7, 1)]
+    return Network(layers, SigmoidCrossEntropy(), **{"rng": 0, "dtype": "float64"} | settings)
+
+
+class Factors(Composite):
+    """Two tables multiplied, and a hidden layer on their product: (ids, ids) -> (n, 1)."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            user=Embedding(11, 3), item=Embedding(13, 3), times=Multiply(), top=Dense(3, 1)
+        )
+
+    def __call__(self, theta, users, items, rng=None):
+        on = self.bind(theta, rng)
+        p, back_p = on.user(users)
+        q, back_q = on.item(items)
+        pq, back_pq = on.times(p, q)
+        y, back_y = on.top(pq)
+
+        def back(dy, g):
+            dp, dq = back_pq(back_y(dy, g), g)
+            return back_p(dp, g), back_q(dq, g)
+
+        return y, back
+
+    def rows(self, users, items):
+        return self.part_rows("user", users) | self.part_rows("item", items)
+
+
+USERS, ITEMS = RNG.integers(0, 11, 101), RNG.integers(0, 13, 101)
+
+# A fault of the library that the test shows; delete the mark with the fault.
+FAULT = pytest.mark.xfail(strict=True, reason="a known fault")
+
+
+def test_theta_is_drawn_from_the_seed_and_cast_once() -> None:
+    wide, narrow = classifier(), classifier(dtype="float32")
+    assert (wide.theta.dtype, narrow.theta.dtype) == (np.float64, np.float32)
+    np.testing.assert_array_equal(narrow.theta, wide.theta.astype(np.float32))
+    np.testing.assert_array_equal(classifier().theta, wide.theta)
+    np.testing.assert_array_equal(classifier(rng=np.random.default_rng(0)).theta, wide.theta)
+    assert (classifier(rng=1).theta != wide.theta).any()
+    assert (classifier(rng=None).theta != classifier(rng=None).theta).any()
+    assert Network([Dense(2, 1)], MSE(), rng=0).dtype == "float32"
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float16", "complex128", object])
+def test_other_dtypes_are_refused(dtype) -> None:
+    with pytest.raises(ValueError, match=r"Network: dtype=.*expected float32 or float64"):
+        classifier(dtype=dtype)
+
+
+def test_a_list_is_a_sequential_and_no_list_is_none() -> None:
+    one = Network(Sequential([Dense(5, 1)]), MSE(), rng=0)
+    other = Network([Dense(5, 1)], MSE(), rng=0)
+    np.testing.assert_array_equal(one.theta, other.theta)
+    with pytest.raises(ValueError, match="Sequential"):
+        Network([], MSE())
+
+
+def test_parameters_are_views() -> None:
+    net = classifier()
+    parts = net.parameters()
+    shapes = {name: part.shape for name, part in parts.items()}
+    assert shapes == {
+        "dense_1.W": (5, 7), "dense_1.b": (7,), "dense_2.W": (7, 1), "dense_2.b": (1,)
+    }  # fmt: skip
+    assert all(np.shares_memory(part, net.theta) for part in parts.values())
+    np.testing.assert_array_equal(np.concatenate([p.ravel() for p in parts.values()]), net.theta)
+    before = net.predict(X)
+    parts["dense_2.b"] += 3.0
+    assert net.theta[-1] == 3.0 and (net.predict(X) > before).all()
+    net.theta = np.zeros_like(net.theta)  # no view is held: a fresh θ simply takes over
+    np.testing.assert_array_equal(net.predict(X), 0.5)
+    g = np.arange(net.theta.size, dtype=float)
+    np.testing.assert_array_equal(net.parameters(g)["dense_1.b"], g[35:42])
+
+
+def test_the_objective_is_the_written_out_one() -> None:
+    net = classifier(penalty=[L1(0.3), L2(0.7)])
+    W1, b1, W2, b2 = net.parameters().values()
+    b1 += 0.5  # biases carry no penalty
+    loss = logistic_loss(np.tanh(X @ W1 + b1) @ W2 + b2)
+    size = np.abs(W1).sum() + np.abs(W2).sum()
+    squares = (W1**2).sum() + (W2**2).sum()
+    value, _ = net.loss_and_grad(X, Y)
+    assert value == pytest.approx(loss + 0.3 * size + 0.35 * squares, rel=1e-12)
+
+
+def logistic_loss(z: np.ndarray) -> float:
+    p = 1 / (1 + np.exp(-z[:, 0]))
+    return float(-np.mean(Y * np.log(p) + (1 - Y) * np.log(1 - p)))
+
+
+@pytest.mark.parametrize("penalty", [L1(0.3), L2(0.7)], ids=repr)
+def test_penalty_gradients_are_written_out(penalty) -> None:
+    plain, net = classifier(), classifier(penalty=penalty)
+    added = net.loss_and_grad(X, Y)[1] - plain.loss_and_grad(X, Y)[1]
+    for name, W in net.parameters().items():
+        expected = 0 * W
+        if name.endswith("W"):
+            expected = 0.3 * np.sign(W) if isinstance(penalty, L1) else 0.7 * W
+        np.testing.assert_allclose(net.parameters(added)[name], expected, atol=1e-14)
+
+
+def test_penalties_skip_the_frozen() -> None:
+    net = classifier(penalty=L2(0.7), frozen=["dense_1.*"])
+    W2 = net.parameters()["dense_2.W"]
+    added = net.loss_and_grad(X, Y)[0] - classifier().loss_and_grad(X, Y)[0]
+    assert added == pytest.approx(0.35 * (W2**2).sum(), rel=1e-12)
+
+
+def test_a_penalty_on_a_table_covers_the_rows_of_the_batch() -> None:
+    net = Network(Factors(), MSE(), rng=0, dtype="float64", penalty=L2(0.7))
+    plain = Network(Factors(), MSE(), rng=0, dtype="float64")
+    users, items, y = np.array([2, 7, 2]), np.array([5, 5, 1]), np.ones(3)
+    value, g = net.loss_and_grad((users, items), y)
+    bare, g0 = plain.loss_and_grad((users, items), y)
+    parts, added = net.parameters(), net.parameters(g - g0)
+    rows = {"user.E": [2, 7], "item.E": [1, 5], "top.W": slice(None)}
+    squares = sum((parts[name][at] ** 2).sum() for name, at in rows.items())
+    assert value - bare == pytest.approx(0.35 * squares, rel=1e-9)
+    for name, part in parts.items():
+        expected = np.zeros_like(part)
+        if name in rows:
+            expected[rows[name]] = 0.7 * part[rows[name]]
+        np.testing.assert_allclose(added[name], expected, atol=1e-14)
+
+
+def test_loss_and_grad_is_pure() -> None:
+    net = Network([Dense(5, 7), Dropout(0.4), Dense(7, 1)], MSE(), rng=0, penalty=L2(0.1))
+    theta = net.theta.copy()
+    x, y, weight = X.copy(), X[:, :1].copy(), np.linspace(0, 1, 101)
+    for a in (x, y, weight, net.theta):
+        a.flags.writeable = False
+    one, other = (net.loss_and_grad(x, y, weight, rng=3) for _ in range(2))
+    assert one[0] == other[0]
+    np.testing.assert_array_equal(one[1], other[1])
+    assert net.loss_and_grad(x, y, weight, rng=4)[0] != one[0]
+    assert net.loss_and_grad(x, y, weight)[0] == net.loss_and_grad(x, y, weight)[0] != one[0]
+    net.theta.flags.writeable = True
+    np.testing.assert_array_equal(net.theta, theta)
+    assert net.epochs == 0
+
+
+def test_theta_and_g_can_be_given() -> None:
+    net, other = classifier(), classifier(rng=1)
+    value, g = net.loss_and_grad(X, Y, theta=other.theta)
+    assert value == other.loss_and_grad(X, Y)[0] != net.loss_and_grad(X, Y)[0]
+    buffer = np.ones_like(net.theta)
+    _, same = net.loss_and_grad(X, Y, theta=other.theta, g=buffer)
+    assert same is buffer
+    np.testing.assert_allclose(buffer, g + 1, rtol=1e-12)
+    generator = np.random.default_rng(3)
+    net = Network([Dense(5, 7), Dropout(0.4), Dense(7, 1)], MSE(), rng=0)
+    first, second = (net.loss_and_grad(X, Y, rng=generator)[0] for _ in range(2))
+    assert first != second and first == net.loss_and_grad(X, Y, rng=3)[0]
+
+
+def test_a_theta_of_float64_lifts_a_float32_network() -> None:
+    """SciPy's optimisers pass float64."""
+    net = classifier(dtype="float32")
+    value, g = net.loss_and_grad(X, Y, theta=net.theta.astype(float))
+    wide = classifier()
+    wide.theta[:] = net.theta
+    expected, expected_g = wide.loss_and_grad(X, Y)
+    assert value.dtype == g.dtype == np.float64
+    assert value == expected
+    np.testing.assert_array_equal(g, expected_g)
+
+
+@FAULT
+@pytest.mark.parametrize("size", [10, 49, 51])
+def test_theta_and_g_of_another_size_are_refused(size) -> None:
+    net = classifier()
+    assert net.theta.size == 50
+    for name in ("theta", "g"):
+        with pytest.raises(ValueError, match=rf"{name}.*\({size},\)"):
+            net.loss_and_grad(X, Y, **{name: np.zeros(size)})
+
+
+@given(st.integers(1, 23), st.integers(0, 99))
+def test_the_gradient_of_weighted_rows_is_the_mean_of_rows(n, seed) -> None:
+    net, rng = classifier(), np.random.default_rng(seed)
+    x, y, weight = X[:n], Y[:n], rng.uniform(0, 3, n)
+    value, g = net.loss_and_grad(x, y, weight)
+    alone = [net.loss_and_grad(x[i : i + 1], y[i : i + 1]) for i in range(n)]
+    shares = weight / weight.sum()
+    assert value == pytest.approx(sum(w * v for w, (v, _) in zip(shares, alone)), rel=1e-9)
+    expected = sum(w * part for w, (_, part) in zip(shares, alone))
+    np.testing.assert_allclose(g, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 100, 101, 4096])
+def test_predict_in_blocks_equals_at_once(batch_size) -> None:
+    net = classifier()
+    W1, b1, W2, b2 = net.parameters().values()
+    z = np.tanh(X @ W1 + b1) @ W2 + b2
+    raw = net.predict(X, batch_size=batch_size, link=False)
+    np.testing.assert_allclose(raw, z, rtol=1e-12)
+    estimate = net.predict(X, batch_size=batch_size)
+    np.testing.assert_allclose(estimate, 1 / (1 + np.exp(-z)), rtol=1e-12)
+
+
+def test_predict_keeps_dropout_out() -> None:
+    net = Network([Dense(5, 7), Dropout(0.5), Dense(7, 1)], MSE(), rng=0)
+    np.testing.assert_array_equal(net.predict(X), net.predict(X))
+
+
+def test_predict_of_no_rows_is_no_rows() -> None:
+    net = classifier(dtype="float32")
+    none = net.predict(X[:0])
+    assert none.shape == (0, 1) and none.dtype == np.float32
+    assert net.predict(csr_array(X[:0])).shape == (0, 1)
+
+
+@FAULT
+@pytest.mark.parametrize("batch_size", [0, -1, 2.5])
+def test_a_bad_batch_size_is_named(batch_size) -> None:
+    net = classifier()
+    for work in (net.predict, lambda x, batch_size: net.evaluate(x, Y, batch_size=batch_size)):
+        with pytest.raises(ValueError, match="batch_size"):
+            work(X, batch_size=batch_size)
+
+
+class Pair(Layer):
+    """Two outputs, x and 2 x."""
+
+    def __call__(self, theta, x, rng=None):
+        return (x, 2 * x), lambda dy, g: dy[0] + 2 * dy[1]
+
+
+class PairLoss(Loss):
+    def __call__(self, pred, target, weight=None):
+        a, b = pred
+        return (a + b).sum() / len(a), (np.ones_like(a) / len(a), np.ones_like(b) / len(b))
+
+
+def test_several_outputs_are_a_tuple() -> None:
+    net = Network([Dense(5, 1), Pair()], PairLoss(), rng=0, dtype="float64")
+    a, b = net.predict(X, batch_size=13)
+    assert a.shape == (101, 1)
+    np.testing.assert_array_equal(b, 2 * a)
+    assert net.evaluate(X, batch_size=13)["loss"] == pytest.approx(3 * a.mean())
+    assert net.fit(X, verbose=0, epochs=2)["loss"][1] < 3 * a.mean()
+
+
+NUMBERS = np.arange(15).reshape(3, 5) % 4
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        NUMBERS.tolist(),
+        NUMBERS,
+        NUMBERS.astype(np.uint8),
+        NUMBERS.astype(np.float32),
+        NUMBERS.astype(object),
+        NUMBERS[:, ::-1][:, ::-1],
+        csr_array(NUMBERS),
+        csr_matrix(NUMBERS),
+        coo_array(NUMBERS),
+        csr_array(NUMBERS.astype(np.float32)),
+        csr_array(NUMBERS.astype(np.int8)),
+    ],
+    ids=lambda x: f"{type(x).__name__} {getattr(x, 'dtype', '')}",
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_real_input_is_cast_once_at_the_border(x, dtype) -> None:
+    net = classifier(dtype=dtype)
+    y = [0, 1, 1]
+    expected = net.predict(NUMBERS.astype(dtype))
+    assert net.predict(x).dtype == dtype
+    np.testing.assert_allclose(net.predict(x), expected, rtol=1e-6)
+    value, g = net.loss_and_grad(x, y)
+    assert value.dtype == g.dtype == dtype
+    assert value == pytest.approx(net.loss_and_grad(NUMBERS.astype(dtype), y)[0], rel=1e-6)
+
+
+def test_booleans_are_numbers() -> None:
+    net = classifier()
+    np.testing.assert_array_equal(net.predict(NUMBERS > 1), net.predict((NUMBERS > 1) * 1.0))
+
+
+@pytest.mark.parametrize("y", [Y, Y.tolist(), Y[:, None], Y == 1, Y.astype(float), Y.astype("u1")])
+def test_one_output_takes_y_with_one_axis_or_two(y) -> None:
+    net = classifier()
+    assert net.loss_and_grad(X, y)[0] == net.loss_and_grad(X, Y)[0]
+    assert net.evaluate(X, y) == net.evaluate(X, Y)
+
+
+@pytest.mark.parametrize(
+    "y",
+    [CLASSES, np.eye(3)[CLASSES], csr_array(np.eye(3)[CLASSES]), CLASSES.astype("u1")],
+    ids=["labels", "one-hot", "CSR", "bytes"],
+)
+def test_class_targets_in_every_form(y) -> None:
+    net = Network([Dense(5, 3)], SoftmaxCrossEntropy(), rng=0, dtype="float64")
+    expected, g = net.loss_and_grad(X, CLASSES)
+    value, other = net.loss_and_grad(X, y)
+    assert value == pytest.approx(expected, rel=1e-12)
+    np.testing.assert_allclose(other, g, atol=1e-14)
+    assert net.evaluate(X, y, batch_size=7)["loss"] == pytest.approx(expected, rel=1e-12)
+
+
+def test_ids_stay_integers_where_a_part_takes_them() -> None:
+    net = Network(Factors(), MSE(), rng=0)
+    pred = net.predict((USERS, ITEMS))
+    assert pred.dtype == np.float32
+    E, F, W, b = net.parameters().values()
+    np.testing.assert_allclose(pred, (E[USERS] * F[ITEMS]) @ W + b, rtol=1e-5, atol=1e-7)
+    with pytest.raises(TypeError, match="ids"):
+        net.predict((USERS.astype(float), ITEMS))
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
+    [
+        ([X, X], TypeError, r"list of arrays: several inputs are a tuple, \(a, b\)"),
+        ([csr_array(X)], TypeError, "list of arrays"),
+        ([[1.0, "a", 0, 0, 0]], TypeError, r"x holds .*'1.0'.*expected real numbers"),
+        (np.array([["a"] * 5], object), TypeError, "x holds object, such as 'a'"),
+        (np.zeros((2, 5), complex), TypeError, "x holds complex128"),
+        (np.zeros((0, 5), "U1"), TypeError, "x holds <U1"),
+        (np.zeros((2, 5), "M8[s]"), TypeError, "x holds datetime64"),
+        (csr_array(np.zeros((2, 5), complex)), TypeError, "x holds complex128"),
+        (X[:, :4], ValueError, r"Dense\(5, 7\): x has shape \(101, 4\), expected \(n, 5\)"),
+        (X[0], ValueError, r"Dense\(5, 7\): x has shape \(5,\)"),
+        (3.0, ValueError, r"shapes \[\(\)\]"),
+        ((), ValueError, "inputs"),
+    ],
+    ids=str,
+)
+def test_bad_input_is_named(x, error, message) -> None:
+    with pytest.raises(error, match=message):
+        classifier().predict(x)
+
+
+def test_inputs_have_equally_many_rows() -> None:
+    net = Network(Factors(), MSE(), rng=0)
+    message = re.escape("[(101,), (97,)]")
+    with pytest.raises(ValueError, match=message):
+        net.predict((USERS, ITEMS[:97]))
+    with pytest.raises(ValueError, match=message):
+        net.fit((USERS, ITEMS[:97]), Y, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("y", "weight", "error", "message"),
+    [
+        (Y[:97], None, ValueError, r"y has shape \(97, 1\), x has 101 rows"),
+        (1.0, None, ValueError, r"y has shape \(\), x has 101 rows"),
+        (Y, np.ones(97), ValueError, r"weight has shape \(97,\), x has 101 rows"),
+        (Y, 2.0, ValueError, r"weight has shape \(\), x has 101 rows"),
+        (Y, np.ones((101, 1)), ValueError, r"weight has shape \(\d+, 1\)"),
+        (Y, -np.ones(101), ValueError, "weight -1.0 in row 0, expected ≥ 0"),
+        (np.full(101, "yes"), None, TypeError, "y holds <U3, such as .*'yes'"),
+        (Y * 1j, None, TypeError, "y holds complex128"),
+        (np.ones((101, 2)), None, ValueError, r"pred has shape \(\d+, 1\) and target \(\d+, 2\)"),
+        (Y + 1, None, ValueError, "target.* 2.0 in row"),
+        (None, None, ValueError, r"target \(\)"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_bad_targets_and_weights_are_named(y, weight, error, message) -> None:
+    net, theta = classifier(), classifier().theta
+    for work in (
+        lambda: net.evaluate(X, y, weight),
+        lambda: net.loss_and_grad(X, y, weight),
+        lambda: net.fit(X, y, sample_weight=weight, verbose=0),
+    ):
+        with pytest.raises(error, match=message):
+            work()
+    np.testing.assert_array_equal(net.theta, theta)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 4096])
+def test_evaluate_is_the_loss_without_penalties(batch_size) -> None:
+    net, weight = classifier(penalty=L2(0.7)), np.linspace(0, 2, 101)
+    for w in (None, weight):
+        expected = classifier().loss_and_grad(X, Y, w)[0]
+        assert net.evaluate(X, Y, w, batch_size=batch_size) == {"loss": pytest.approx(expected)}
+    assert net.evaluate(X, Y, 0 * weight) == {"loss": 0}
+
+
+def test_metrics_get_vectors_from_one_output_and_y_as_it_came() -> None:
+    seen = []
+
+    def metric(truth, estimate):
+        seen.append((truth, estimate))
+        return np.float32(0.5)
+
+    net = classifier(dtype="float32")
+    for y in (Y, Y[:, None], Y.tolist()):
+        result = net.evaluate(X, y, metrics={"half": metric}, batch_size=7)
+        assert result["half"] == 0.5 and type(result["half"]) is float
+        truth, estimate = seen.pop()
+        np.testing.assert_array_equal(truth, Y)
+        np.testing.assert_array_equal(estimate, net.predict(X, batch_size=7)[:, 0])
+        assert truth.dtype == Y.dtype and estimate.shape == (101,)
+
+
+@pytest.mark.parametrize(
+    "y",
+    [CLASSES, np.eye(3)[CLASSES], pytest.param(csr_array(np.eye(3)[CLASSES]), marks=FAULT)],
+    ids=["labels", "one-hot", "CSR"],
+)
+def test_metrics_get_all_columns_of_several_outputs(y) -> None:
+    seen = []
+    net = Network([Dense(5, 3)], SoftmaxCrossEntropy(), rng=0)
+    net.evaluate(X, y, metrics={"half": lambda *args: seen.append(args) or 0.5})
+    [(truth, estimate)] = seen
+    assert truth.shape == y.shape and estimate.shape == (101, 3)
+
+
+def test_evaluate_needs_a_row() -> None:
+    with pytest.raises(ValueError, match="n ≥ 1"):
+        classifier().evaluate(X[:0], Y[:0])
+
+
+def test_frozen_patterns_must_fit() -> None:
+    with pytest.raises(ValueError, match=r"frozen='user.\*' fits none of dense_1.W, dense_1.b"):
+        classifier(frozen=["dense_1.W", "user.*"])
+    assert classifier(frozen="dense_1.W").frozen == ["dense_1.W"]
+
+
+def test_summary_counts_parameters_and_flops() -> None:
+    net = Network([Dense(5, 7), Tanh(), Dense(7, 1)], MSE(), rng=0, frozen=["dense_1.*"])
+    lines = net.summary().splitlines()
+    assert [line.split()[-1] for line in lines[1:4]] == ["42", "0", "8"]
+    assert re.fullmatch(r"total +50, 42 frozen", lines[4])
+    # Forward 2·5·7 + 2·7·1; backward the weights again, and the inputs of the second alone.
+    flops = 2 * (2 * 5 * 7 + 2 * 7 * 1) + 2 * 7 * 1
+    assert lines[-1] == f"MSE(), float32, {flops} FLOPs a row and step"
+    assert "frozen" not in classifier().summary()
+
+
+def test_summary_knows_parts_below_parts() -> None:
+    lines = Network(Factors(), MSE(), rng=0).summary().splitlines()
+    assert [line.split()[0] for line in lines] == [
+        "part", "user", "item", "times", "top", "total", "MSE(),"
+    ]  # fmt: skip
+    assert lines[-2].split()[-1] == str(11 * 3 + 13 * 3 + 3 + 1)
+    assert f" {6 * 3} FLOPs" in lines[-1]
+    nested = Network([Sequential([Dense(5, 1_000)]), Dense(1_000, 1)], MSE(), rng=0).summary()
+    assert "sequential_1.dense_1" in nested and "7,001" in nested
+
+
+@FAULT
+def test_summary_of_a_lone_layer() -> None:
+    single = Network(Dense(5, 3), MSE(), rng=0).summary()
+    assert "Dense(5, 3)" in single and f"{4 * 15} FLOPs" in single
+
+
+@pytest.mark.parametrize(
+    "duplicate",
+    [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))],
+    ids=["copy", "pickle"],
+)
+def test_a_duplicate_is_alike_and_apart(duplicate) -> None:
+    layers = [Dense(5, 7), Dropout(0.3), Dense(7, 1)]
+    net = Network(layers, SigmoidCrossEntropy(), rng=0, penalty=L2(0.1), frozen=["dense_1.b"])
+    optimizer = Adam(0.05)
+    net.fit(X, Y, optimizer=optimizer, verbose=0)
+    twin, twin_optimizer = duplicate(net), duplicate(optimizer)
+    np.testing.assert_array_equal(twin.predict(X), net.predict(X))
+    net.fit(X, Y, optimizer=optimizer, epochs=2, verbose=0)
+    assert (twin.theta != net.theta).any()
+    twin.fit(X, Y, optimizer=twin_optimizer, epochs=2, verbose=0)
+    np.testing.assert_array_equal(twin.theta, net.theta)
+
+
+def test_threads_agree_with_one_after_the_other() -> None:
+    layer = Sequential([Dense(5, 31), Tanh(), Dropout(0.3), Dense(31, 1)])
+    net = Network(layer, MSE(), rng=0, dtype="float64", penalty=L2(0.1))
+    parts = [(X[i::7], X[i::7, :1], None) for i in range(7)] * 20
+    serial = [net.loss_and_grad(*part, rng=3) for part in parts]
+    with ThreadPoolExecutor(4) as pool:
+        threaded = list(pool.map(lambda part: net.loss_and_grad(*part, rng=3), parts))
+    for (value, g), (expected, expected_g) in zip(threaded, serial):
+        assert value == expected
+        np.testing.assert_array_equal(g, expected_g)
+
+
+def test_probabilities_and_logits_agree() -> None:
+    """The document's binary cross-entropy on σ's output is the one on logits."""
+    logits = classifier()
+    on_output = Network([*logits.layer.layers, Sigmoid()], BinaryCrossEntropy(), dtype="float64")
+    on_output.theta[:] = logits.theta
+    value, g = on_output.loss_and_grad(X, Y)
+    expected, expected_g = logits.loss_and_grad(X, Y)
+    assert value == pytest.approx(expected, rel=1e-12)
+    np.testing.assert_allclose(g, expected_g, atol=1e-14)
+    np.testing.assert_allclose(on_output.predict(X), logits.predict(X), rtol=1e-12)
+
+
+XOR = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+
+
+def xor_loss(seed: int) -> float:
+    """The loss of a 2-4-1 network on XOR after SciPy's L-BFGS, which is one line."""
+    x, y = XOR, [0, 1, 1, 0]
+    net = Network([Dense(2, 4), Tanh(), Dense(4, 1)], MSE(), rng=seed, dtype="float64")
+    net.theta[:] = minimize(
+        lambda theta: net.loss_and_grad(x, y, theta=theta),
+        net.theta,
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": 2000, "ftol": 1e-15, "gtol": 1e-10},
+    ).x
+    return net.evaluate(x, y)["loss"]
+
+
+def test_lbfgs_solves_xor() -> None:
+    assert sum(xor_loss(seed) < 1e-6 for seed in range(20)) >= 18
+
+
+def document_network(rng: int = 0) -> Network:
+    """The 3-4-2 sigmoid network of the document, with its squared error."""
+    layers = [Dense(3, 4), Sigmoid(), Dense(4, 2), Sigmoid()]
+    return Network(layers, MSE(), rng=rng, dtype="float64")
+
+
+@pytest.mark.parametrize("rng", [0, 1, 2])
+def test_the_documents_network_descends_and_with_its_sign_climbs(rng) -> None:
+    """w ← w − α ∂E/∂w falls at every step.  The document's δ_L = (y − ŷ) … is −∂E/∂z: it climbs."""
+    x = np.random.default_rng(rng).normal(size=(7, 3))
+    y = np.eye(2)[np.arange(7) % 2]
+    down, up = document_network(rng), document_network(rng)
+    falling, climbing = [], []
+    descent, as_printed = SGD(0.1), SGD(0.1)
+    for _ in range(300):
+        for net, optimizer, sign, errors in (
+            (down, descent, 1, falling),
+            (up, as_printed, -1, climbing),
+        ):
+            E, g = net.loss_and_grad(x, y)
+            optimizer.step(net.theta, sign * g)
+            errors.append(E)
+    assert (np.diff(falling) < 0).all() and (np.diff(climbing) > 0).all()
+    assert falling[-1] < 0.95 * falling[0] and climbing[-1] > 1.05 * climbing[0]
