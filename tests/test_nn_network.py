@@ -248,9 +248,11 @@ def test_predict_in_blocks_equals_at_once(batch_size) -> None:
     np.testing.assert_allclose(estimate, 1 / (1 + np.exp(-z)), rtol=1e-12)
 
 
-def test_predict_keeps_dropout_out() -> None:
+def test_predict_and_evaluate_keep_dropout_out() -> None:
     net = Network([Dense(5, 7), Dropout(0.5), Dense(7, 1)], MSE(), rng=0)
-    np.testing.assert_array_equal(net.predict(X), net.predict(X))
+    plain = Network([Dense(5, 7), Dense(7, 1)], MSE(), rng=0)
+    np.testing.assert_array_equal(net.predict(X), plain.predict(X))
+    assert net.evaluate(X, Y) == plain.evaluate(X, Y)
 
 
 def test_predict_of_no_rows_is_no_rows() -> None:

@@ -269,6 +269,22 @@ def test_dropout_draws_apart_from_the_shuffle() -> None:
     np.testing.assert_array_equal(nets[0].theta, nets[1].theta)
 
 
+def test_layers_and_source_draw_from_different_streams() -> None:
+    draws: dict[str, list[int]] = {"layer": [], "source": []}
+
+    class Draw(Layer):
+        def __call__(self, theta, x, rng=None):
+            draws["layer"].append(int(rng.integers(2**62)))
+            return x, lambda dy, g: dy
+
+    def source(rng):
+        draws["source"].append(int(rng.integers(2**62)))
+        yield X, Y
+
+    Network([Draw(), Dense(5, 1)], MSE(), rng=0).fit(source, epochs=3, verbose=0)
+    assert len({*draws["layer"], *draws["source"]}) == 6
+
+
 # float32 stays float32.
 
 
@@ -979,6 +995,21 @@ class Bad(Layer):
     def __call__(self, theta, x, rng=None):
         self.calls += rng is not None
         return self.spoil(x, "output"), lambda dy, g: self.spoil(dy, "gradient")
+
+
+def test_a_bad_draw_is_found_again() -> None:
+    """The step is repeated, watched, with the same draws: what only they cause is named."""
+
+    class Lottery(Layer):
+        def __call__(self, theta, x, rng=None):
+            lost = rng.random() < 0.1
+            return spoilt(x, (2, 0), np.nan) if lost else x, lambda dy, g: dy
+
+    layers = [Dense(5, 7), Dropout(0.3), Lottery(), Dense(7, 1)]
+    for seed in range(5):
+        net = Network(layers, SigmoidCrossEntropy(), rng=seed)
+        with pytest.raises(FloatingPointError, match="the output of lottery_1 is not finite"):
+            net.fit(X, Y, batch_size=7, epochs=97, verbose=0)
 
 
 class BadTable(Embedding):
