@@ -241,6 +241,13 @@ def test_long_lists_and_dicts_become_arrays(file):
     assert same(through_file(ids, file), ids)
 
 
+def test_256_entries_are_not_long():
+    for n, tags in (256, []), (257, ["$list", "$dict"]):
+        values = [7] * n, {f"{i}": i for i in range(n)}
+        assert [next(iter(storage.pack(v, {})[0])) for v in values if tags] == tags
+        assert tags or [storage.pack(v, {}) for v in values] == [(v, {}) for v in values]
+
+
 def test_arrays_are_named_by_their_path_each_once():
     layer = Dense(3)
     layer.W = layer.b = np.eye(3)

@@ -348,7 +348,7 @@ def _csr(kind: str, shape: tuple[int, int], data: Array, indices: Array, indptr:
         and bool((indptr[:-1] <= indptr[1:]).all())
         and indptr[-1] == indices.size == data.size
         and indices.min(initial=0) >= 0
-        and indices.max(initial=-1) < columns < 2**63
+        and indices.max(initial=-1) < columns
     )
     if not right:
         raise ValueError("parts that make no CSR matrix")
