@@ -23,12 +23,12 @@ def sigmoid(z: Array) -> Array:
     z = np.asarray(z)
     positive = z.real >= 0
     e = np.exp(np.where(positive, -z, z))
-    return np.where(positive, 1, e) / (1 + e)
+    return np.asarray(np.where(positive, 1, e) / (1 + e))
 
 
 def sigmoid_derivative(y: Array) -> Array:
     """dσ/dz = y (1 − y), from y = σ(z)."""
-    return y * (1 - y)
+    return np.asarray(y * (1 - y))
 
 
 def relu(z: Array) -> Array:
@@ -38,7 +38,7 @@ def relu(z: Array) -> Array:
     array([0., 0., 3.])
     """
     z = np.asarray(z)
-    return z * (z.real > 0)
+    return np.asarray(z * (z.real > 0))
 
 
 def relu_derivative(y: Array) -> Array:
@@ -57,7 +57,7 @@ def tanh(z: Array) -> Array:
 
 def tanh_derivative(y: Array) -> Array:
     """d tanh/dz = 1 − y², as (1 − y)(1 + y), which keeps its digits near ±1."""
-    return (1 - y) * (1 + y)
+    return np.asarray((1 - y) * (1 + y))
 
 
 def softmax(z: Array) -> Array:
@@ -67,7 +67,7 @@ def softmax(z: Array) -> Array:
     array([[0.5, 0.5],
            [1. , 0. ]])
     """
-    e, _, _ = exp_shifted(np.asarray(z))
+    e, _, _ = exp_shifted(z)
     e /= e.sum(axis=-1, keepdims=True)
     return e
 
@@ -83,6 +83,7 @@ def exp_shifted(z: Array) -> tuple[Array, Array, Array]:
     z − m is rounded by up to half a unit of the difference, which the exponential magnifies by its
     size; `lost` is that error, exactly (Knuth's two-sum), and e is mended by it.
     """
+    z = np.ascontiguousarray(z)  # sums along a contiguous axis are pairwise, and keep their digits
     top = z.real.argmax(axis=-1, keepdims=True)
     m = np.take_along_axis(z, top, axis=-1)
     d = z - m
