@@ -4,8 +4,6 @@ Every class of `nnrec` keeps each constructor argument in an attribute of the sa
 and filing an object read it from there.
 """
 
-from __future__ import annotations
-
 import inspect
 from typing import Any
 
@@ -42,11 +40,9 @@ def whole_number(owner: str, name: str, value: Any, least: int = 1) -> int:
     raise ValueError(f"{owner}: {name}={value!r}, expected a whole number ≥ {least}")
 
 
-def real_number(
-    owner: str, name: str, value: Any, least: float = 0.0, below: float = float("inf")
-) -> float:
-    """A number in [least, below), as a Python float, which keeps the dtype of arrays it meets."""
-    if isinstance(value, int | float | np.number) and least <= value < below:
+def real_number(owner: str, name: str, value: Any, below: float = float("inf")) -> float:
+    """A number in [0, below), as a Python float, which keeps the dtype of arrays it meets."""
+    if isinstance(value, int | float | np.number) and 0 <= value < below:
         return float(value)
-    limit = f" and < {below:g}" if below != float("inf") else ""
-    raise ValueError(f"{owner}: {name}={value!r}, expected a number ≥ {least:g}{limit}")
+    limit = "" if below == float("inf") else f" and < {below:g}"
+    raise ValueError(f"{owner}: {name}={value!r}, expected a number ≥ 0{limit}")

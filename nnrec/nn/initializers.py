@@ -39,14 +39,11 @@ class Normal(Described):
 
 
 def draw(init: str | Initializer, rng: Generator, shape: tuple[int, ...]) -> Array:
-    """Draw one parameter by an initialiser or its name: "glorot", "he", "lecun", "zeros".
-
-    >>> draw("zeros", np.random.default_rng(0), (1, 2))
-    array([[0., 0.]])
-    """
-    if isinstance(init, str) and init not in BY_NAME:
+    """The first values of one parameter, by an initialiser or its name."""
+    function = BY_NAME.get(init) if isinstance(init, str) else init
+    if function is None:
         raise ValueError(f"initializer {init!r}: expected {', '.join(BY_NAME)}, or a callable")
-    values = np.asarray((BY_NAME[init] if isinstance(init, str) else init)(rng, shape), float)
+    values = np.asarray(function(rng, shape), float)
     if values.shape != shape:
         raise ValueError(f"initializer {init!r} drew shape {values.shape}, expected {shape}")
     return values
