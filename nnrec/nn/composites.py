@@ -6,14 +6,12 @@ weights is calling the same part twice.  The arithmetic between parts is a part 
 `Multiply`, `Concatenate`, `Dot`.
 """
 
-from __future__ import annotations
-
 import copy
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import prod
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -53,17 +51,12 @@ class Composite(Layer):
                 if first != path:
                     twice = f"{part!r} stands twice, as {first} and {path}: two sets of weights"
                     raise ValueError(f"{name}: {twice}. To share it, call it twice")
-
-    @property
-    def takes_ids(self) -> bool:  # type: ignore[override]
-        return any(part.takes_ids for part in self.parts.values())
+        self.takes_ids = any(part.takes_ids for part in parts.values())
 
     @property
     def shapes(self) -> dict[str, Shape]:
         parts = self.parts.items()
-        return {
-            f"{name}.{key}": shape for name, part in parts for key, shape in part.shapes.items()
-        }
+        return {f"{name}.{k}": shape for name, part in parts for k, shape in part.shapes.items()}
 
     def init(self, rng: Generator) -> Array:
         return np.concatenate([np.empty(0), *(part.init(rng) for part in self.parts.values())])
@@ -80,7 +73,7 @@ class Composite(Layer):
         """The rows that `inputs` touch in one part, under the composite's parameter names."""
         return {f"{name}.{k}": rows for k, rows in self.parts[name].rows(*inputs).items()}
 
-    def with_parts(self, parts: Mapping[str, Layer]) -> Composite:
+    def with_parts(self, parts: Mapping[str, Layer]) -> Self:
         """A twin with other parts of the same shapes, as a trace that wraps them needs."""
         twin = copy.copy(self)
         twin.parts = dict(parts)
@@ -132,21 +125,18 @@ class Sequential(Composite):
     """
 
     def __init__(self, layers: Sequence[Layer]):
-        if isinstance(layers, Layer) or not layers:
+        if not isinstance(layers, Sequence) or not layers:
             raise ValueError(f"Sequential: layers={layers!r}, expected a list of layers")
         words = r"(?<=[a-z])(?=[A-Z][a-z])"  # LayerNorm: layer_norm; ReLU: relu
         kinds = [re.sub(words, "_", type(layer).__name__).lower() for layer in layers]
         names = [f"{kind}_{kinds[: i + 1].count(kind)}" for i, kind in enumerate(kinds)]
         super().__init__(**dict(zip(names, layers)))
+        self.takes_ids = layers[0].takes_ids
 
     @property
     def layers(self) -> list[Layer]:
         """The parts, in order."""
         return list(self.parts.values())
-
-    @property
-    def takes_ids(self) -> bool:  # type: ignore[override]
-        return self.layers[0].takes_ids
 
     def __call__(self, theta: Array, *inputs: Any, rng: Rng = None) -> Result:
         y: Any = inputs
@@ -165,9 +155,9 @@ class Sequential(Composite):
     def rows(self, *inputs: Any) -> dict[str, Array]:
         return self.part_rows(next(iter(self.parts)), *inputs)
 
-    def without_data_gradient(self) -> Composite:
-        first, *_ = self.parts
-        return self.with_parts({**self.parts, first: self.parts[first].without_data_gradient()})
+    def without_data_gradient(self) -> Self:
+        name, first = next(iter(self.parts.items()))
+        return self.with_parts(self.parts | {name: first.without_data_gradient()})
 
     def __repr__(self) -> str:
         return f"Sequential({self.layers!r})"
@@ -184,13 +174,9 @@ class Concatenate(Layer):
     def __call__(self, theta: Array, *xs: Any, rng: Rng = None) -> Result:
         if not xs or len({x.shape[:-1] for x in xs}) > 1 or not xs[0].ndim:
             raise ValueError(f"{self!r}: x has shapes {[x.shape for x in xs]}")
-        y = np.concatenate(xs, axis=-1)
         cuts = np.cumsum([x.shape[-1] for x in xs])[:-1]
-
-        def back(dy: Array, g: Array) -> tuple[Array, ...]:
-            return tuple(np.split(dy, cuts, axis=-1))
-
-        return y, back
+        y = np.concatenate(xs, axis=-1)
+        return y, lambda dy, g: tuple(np.split(dy, cuts, axis=-1))
 
 
 class Add(Layer):
