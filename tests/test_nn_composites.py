@@ -231,7 +231,7 @@ def test_a_part_that_is_no_layer_is_an_error(wrong: object) -> None:
         Sequential([Dense(3, 2), wrong])
 
 
-@pytest.mark.parametrize("layers", [[], (), Dense(3, 2), Sequential([Dense(3, 2)])])
+@pytest.mark.parametrize("layers", [[], (), Dense(3, 2), Sequential([Dense(3, 2)]), iter([Tanh()])])
 def test_sequential_wants_a_list(layers: object) -> None:
     with pytest.raises(ValueError, match="Sequential: layers=.*expected a list of layers"):
         Sequential(layers)

@@ -415,6 +415,16 @@ def test_extreme_logits_stay_finite() -> None:
     near(d_classes[:2] * 3, [[-1, 1], [1, -1]])
 
 
+def test_small_losses_keep_their_digits() -> None:
+    """ln(1 + e⁻⁴⁰) is e⁻⁴⁰, where 1 + e⁻⁴⁰ is 1."""
+    z = np.array([[40.0, 0.0]])
+    near(SigmoidCrossEntropy()(z[:, :1], np.ones((1, 1)))[0], math.exp(-40), atol=0)
+    for target in (np.array([0]), np.array([[1.0, 0.0]])):
+        value, d = SoftmaxCrossEntropy()(z, target)
+        near(value, math.exp(-40), atol=0)
+        near(d, [[-math.exp(-40), math.exp(-40)]], atol=0)
+
+
 def test_a_network_with_one_hot_counts_stays_float32() -> None:
     net = Network([Tanh()], loss=SoftmaxCrossEntropy(), rng=0, dtype="float32")
     x = np.random.default_rng(0).normal(size=(3, K))
