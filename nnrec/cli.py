@@ -1,0 +1,123 @@
+"""The command `nnrec`: one function per subcommand, which prints, and returns the exit code."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from nnrec import __version__
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code: 0 well, 1 something was found wrong, 2 wrong usage.
+
+    >>> main(["--version"])
+    Traceback (most recent call last):
+    SystemExit: 0
+    """
+    parser = Parser(
+        prog="nnrec",
+        description="A small neural-network library to read, check and run.",
+        epilog="`nnrec COMMAND --help` says more about a command.",
+    )
+    parser.add_argument("--version", action="version", version=f"nnrec {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    command = commands.add_parser(
+        "check",
+        help="check every gradient, and that every planted mistake is found out",
+        description="Check the gradient of every layer, composite and loss and of a set of whole "
+        "networks, by each method that applies; then plant each mistake of the catalogue wherever "
+        "it can stand, and check that it is rejected. The exit code is 0 when all this is so, "
+        "else 1.",
+    )
+    command.add_argument(
+        "--seed", type=seed, default=0, metavar="N", help="draws sizes and values (default: 0)"
+    )
+    command.set_defaults(run=check)
+
+    arguments = vars(parser.parse_args(argv))
+    run = arguments.pop("run")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without θ gets a question mark
+    try:
+        code: int = run(**arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def seed(text: str) -> int:
+    """A seed: a whole number from 0 on.
+
+    >>> seed("7")
+    7
+    """
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number from 0 on")
+    return int(text)
+
+
+def check(seed: int) -> int:
+    """Print the table of gradient checks and that of planted mistakes."""
+    from nnrec.teach import MISTAKES, SPECIMENS
+
+    wrong, checks, methods = [], 0, ("complex", "exact", "central", "taylor")
+    print("The error of each gradient by each method, relative to the norm of the whole gradient")
+    print("(taylor: 2 - slope of the remainder); exact, in fractions, must be 0.")
+    for kind in dict.fromkeys(specimen.kind for specimen in SPECIMENS.values()):
+        print(f"\n{kind:<30}" + "".join(f"{method:>10}" for method in methods))
+        for specimen in (s for s in SPECIMENS.values() if s.kind == kind):
+            cells = []
+            for method in methods:
+                if method not in specimen.methods:
+                    cells.append("-")
+                    continue
+                report = specimen.case(seed).check(method)
+                checks += 1
+                cells.append(f"{report.error:.1e}" if report.error else "0")
+                if not report:
+                    wrong.append(str(report))
+                    cells[-1] = "WRONG"
+            print(f"{specimen.name:<30}" + "".join(f"{cell:>10}" for cell in cells))
+
+    missed, planted = [], 0
+    print(
+        "\nEach mistake planted wherever it changes a gradient or breaks the contract of a layer:"
+    )
+    print("how often it is rejected, the smallest error by complex, and how often by the contract.")
+    print(f"\n{'mistake':<30}{'rejected':>10}{'error':>10}{'contract':>10}")
+    for mistake in MISTAKES.values():
+        cases = [(s.name, s.case(seed).plant(mistake)) for s in SPECIMENS.values()]
+        reports = {name: case.check("complex") for name, case in cases if case}
+        accepted = [name for name, report in reports.items() if report]
+        by_contract = sum(bool(report.violations) for report in reports.values())
+        errors = [r.error for r in reports.values() if not r and not r.violations]
+        rejected = f"{len(reports) - len(accepted)} of {len(reports):>2}"
+        error = f"{min(errors):.1e}" if errors else "-"
+        print(f"{mistake.name:<30}{rejected:>10}{error:>10}{by_contract or '-':>10}")
+        planted += len(reports)
+        if accepted or not reports:
+            missed.append(mistake.name)
+            print(f"  ACCEPTED: {', '.join(accepted)}" if accepted else "  shows nowhere")
+
+    print()
+    for text in wrong:
+        print(f"{text}\n")
+    right = f"{checks - len(wrong)} of {checks} checks of {len(SPECIMENS)} gradients passed"
+    found = f"{len(MISTAKES) - len(missed)} of {len(MISTAKES)} mistakes rejected"
+    print(f"{'FAILED' if wrong or missed else 'All well'}: {right}; {found} ({planted} cases).")
+    return 1 if wrong or missed else 0

@@ -1,0 +1,7 @@
+"""Teaching: the catalogue of mistakes, and specimens of everything a gradient can be taken of."""
+
+from nnrec.teach import breaches, mistakes
+from nnrec.teach.planting import MISTAKES, Mistake
+from nnrec.teach.specimens import SPECIMENS, Case, Specimen
+
+__all__ = ["MISTAKES", "SPECIMENS", "Case", "Mistake", "Specimen", "breaches", "mistakes"]
