@@ -1,0 +1,449 @@
+"""The tester is tested: what is right is accepted, what is wrong is found, where it is."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nnrec import (
+    MSE,
+    Composite,
+    Dense,
+    Dropout,
+    Embedding,
+    Layer,
+    Network,
+    ReLU,
+    Sequential,
+    Sigmoid,
+    check_gradients,
+)
+from nnrec.teach import SPECIMENS
+
+X = np.random.default_rng(0).normal(size=(5, 3))
+METHODS = ("complex", "central", "taylor")
+BY_METHOD = [(name, method) for name, s in SPECIMENS.items() for method in s.methods]
+
+
+class Pointwise(Layer):
+    """A user's layer: y = f(x), and whatever `back` says."""
+
+    def __init__(self, forward: Callable[..., Any], derivative: Callable[..., Any]):
+        self.forward, self.derivative = forward, derivative
+
+    def __call__(self, theta, x, rng=None):
+        return self.forward(x), lambda dy, g: dy * self.derivative(x)
+
+
+class Tampered(Dense):
+    """A Dense whose gradient in θ is tampered with."""
+
+    def __init__(self, inputs, outputs, tamper):
+        super().__init__(inputs, outputs)
+        self.tamper = tamper
+
+    def __call__(self, theta, x, rng=None):
+        y, real_back = super().__call__(theta, x)
+
+        def back(dy, g):
+            own = np.zeros_like(g)
+            dx = real_back(dy, own)
+            self.tamper(own)
+            g += own
+            return dx
+
+        return y, back
+
+
+def returning(back: Callable[..., Any], forward: Callable[..., Any] = np.multiply) -> Layer:
+    """A layer of two inputs, y = a b, with a back of its own: back(a, b, dy)."""
+
+    class Product(Layer):
+        def __call__(self, theta, a, b, rng=None):
+            return forward(a, b), lambda dy, g: back(a, b, dy)
+
+    return Product()
+
+
+# What is right
+
+
+@pytest.mark.parametrize(("name", "method"), BY_METHOD)
+@pytest.mark.parametrize("plain", [False, True])
+def test_right_gradients_are_accepted(name: str, method: str, plain: bool) -> None:
+    report = SPECIMENS[name].case(seed=1, plain=plain).check(method)
+    assert report.ok, str(report)
+    assert report.method == method
+    if method == "complex":
+        assert report.error <= 1e-12
+    if method == "exact":
+        assert report.error == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["complex", "central"])
+@pytest.mark.parametrize("name", SPECIMENS)
+def test_right_gradients_are_accepted_every_time(name: str, method: str) -> None:
+    whole = isinstance(SPECIMENS[name].case().subject, Network | Composite)
+    times = 25 if whole else 200
+    rejected = []
+    for seed in range(times):
+        report = SPECIMENS[name].case(seed, plain=seed % 2 == 0).check(method)
+        if not report or (method == "complex" and report.error > 1e-12):
+            rejected.append(f"seed {seed}: {report}")
+    assert not rejected
+
+
+def test_every_array_is_checked() -> None:
+    case = SPECIMENS["siamese"].case()
+    findings = case.check().findings
+    shapes = {
+        **case.subject.layer.shapes,
+        "x[0]": case.inputs[0].shape,
+        "x[1]": case.inputs[1].shape,
+    }
+    assert {f.name: f.shape for f in findings} == shapes
+
+
+def test_relu_is_exact_at_its_kink() -> None:
+    assert check_gradients(ReLU(), np.zeros((3, 2)), method="complex").error == 0
+
+
+def test_dropout_is_checked_under_one_mask_with_a_live_generator() -> None:
+    rng = np.random.default_rng(3)
+    net = Network([Dense(3, 7), Dropout(0.5), Dense(7, 1)], MSE(), rng=0)
+    for _ in range(5):
+        report = check_gradients(net, X, target=X[:, :1], rng=rng)
+        assert report.ok, str(report)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_users_layer_and_a_users_loss(method: str) -> None:
+    def quartic(pred, target, weight=None):
+        return ((pred - target) ** 4).sum(), 4 * (pred - target) ** 3
+
+    layer = Pointwise(np.exp, np.exp)
+    assert check_gradients(layer, X, method=method).ok
+    assert check_gradients(quartic, X, target=X[::-1], method=method).ok
+    assert not check_gradients(lambda *a: (quartic(*a)[0], X), X, target=X[::-1], method=method).ok
+    assert not check_gradients(Pointwise(np.exp, np.sin), X, method=method).ok
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_check_itself_is_in_double_precision(dtype: str) -> None:
+    net = Network([Dense(3, 5), Sigmoid(), Dense(5, 2)], MSE(), rng=0, dtype=dtype)
+    x = X.astype(dtype)
+    assert check_gradients(net, x, target=X[:, :2]).error < 1e-14
+    assert net.theta.dtype == x.dtype == dtype
+
+
+def test_the_callers_arrays_and_the_network_stay_as_they_are() -> None:
+    net = Network([Dense(3, 5), Sigmoid(), Dense(5, 2)], MSE(), rng=0)
+    kept = [net.theta.copy(), X.copy()]
+    check_gradients(net, X, target=X[:, :2])
+    assert np.array_equal(net.theta, kept[0]) and np.array_equal(X, kept[1])
+
+
+# Which method is chosen, and why
+
+
+def abs_layer(scale: float = 1.0) -> Layer:
+    return Pointwise(np.abs, lambda x: scale * np.sign(x))
+
+
+REFUSERS = {
+    "math.exp": Pointwise(lambda x: np.array([[math.exp(a) for a in row] for row in x]), np.exp),
+    "astype": Pointwise(lambda x: np.exp(x.astype(float)), np.exp),
+}
+DROPPERS = {
+    "abs": (abs_layer(), abs_layer(1.0005)),
+    "real": (
+        Pointwise(lambda x: x * x.real, lambda x: 2 * x),
+        Pointwise(lambda x: x * x.real, lambda x: x),  # what the complex step alone would confirm
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSERS)
+def test_code_that_refuses_complex_numbers_gets_central(name: str) -> None:
+    report = check_gradients(REFUSERS[name], X)
+    assert report.ok and report.method == "central" and "refused" in report.reason
+
+
+@pytest.mark.parametrize("name", DROPPERS)
+def test_code_that_drops_imaginary_parts_gets_central(name: str) -> None:
+    right, wrong = (check_gradients(layer, X) for layer in DROPPERS[name])
+    assert right.ok and right.method == "central" and "imaginary" in right.reason
+    assert not wrong.ok and wrong.method == "central"
+
+
+@pytest.mark.parametrize("name", DROPPERS)
+def test_complex_alone_rejects_code_that_drops_imaginary_parts(name: str) -> None:
+    for layer in DROPPERS[name]:
+        assert not check_gradients(layer, X, method="complex").ok
+
+
+def test_complex_is_chosen_where_it_can_be() -> None:
+    assert check_gradients(Dense(3, 2), X).method == "complex"
+
+
+@pytest.mark.parametrize("method", ["Complex", "", "richardson"])
+def test_an_unknown_method_is_an_error_that_lists_the_known(method: str) -> None:
+    with pytest.raises(ValueError, match=f"'{method}'.*complex, exact, central, taylor"):
+        check_gradients(Dense(3, 2), X, method=method)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        Pointwise(lambda x: 0.5 * x, lambda x: Fraction(1, 2)),
+        Pointwise(lambda x: x / 3, lambda x: 1 / 3.0),
+        Sigmoid(),
+    ],
+    ids=["forward", "back", "transcendental"],
+)
+def test_exact_refuses_floats(layer: Layer) -> None:
+    with pytest.raises(TypeError, match="[Ff]loat|Fraction|Dual"):
+        check_gradients(layer, X, method="exact")
+
+
+def test_exact_sees_what_no_tolerance_can() -> None:
+    def off(gap):
+        return Pointwise(lambda x: x * 3, lambda x: 3 + gap)
+
+    assert check_gradients(off(Fraction(0)), X, method="exact").ok
+    assert not check_gradients(off(Fraction(1, 10**30)), X, method="exact").ok
+
+
+# Kinks
+
+
+def test_kinks_are_set_aside_and_counted() -> None:
+    x = np.random.default_rng(1).normal(size=(25, 5))
+    x[0, 0] = 0
+    report = check_gradients(abs_layer(), x, method="central")
+    assert report.ok and report.kinks == 1 and report.entries == 125
+    assert "1 of 125" in str(report)
+
+
+def test_too_many_kinks_fail() -> None:
+    x = np.zeros((5, 3))
+    x[0] = 1
+    report = check_gradients(abs_layer(), x, method="central")
+    assert not report.ok and report.kinks == 12 and "12 of 15" in str(report)
+
+
+def test_taylor_accepts_a_piecewise_linear_function_across_its_kinks() -> None:
+    chain = Sequential([Dense(3, 11), ReLU(), Dense(11, 2)])
+    for seed in range(30):
+        report = check_gradients(chain, X, method="taylor", rng=seed)
+        assert report.ok, str(report)
+
+
+# Where the error is
+
+
+@pytest.mark.parametrize("method", ["complex", "central"])
+def test_the_one_wrong_entry_is_named_with_both_values(method: str) -> None:
+    def tamper(own):
+        own[7] += 0.25
+
+    report = check_gradients(Tampered(3, 5, tamper), X, method=method)
+    (worst,) = (f for f in report.findings if f.name == "W")
+    assert worst.index == (1, 2)  # entry 7 of 3 × 5
+    assert worst.back - worst.check == pytest.approx(0.25)
+    assert not report and re.search(r"W\[1, 2\]: back \S+, check \S+", str(report))
+    assert all(f.error < 1e-8 for f in report.findings if f.name != "W")
+
+
+@pytest.mark.parametrize("method", ["complex", "central"])
+@pytest.mark.parametrize("entry", [0, 1234, 2549])
+def test_directions_close_in_on_the_wrong_entry(method: str, entry: int) -> None:
+    def tamper(own):
+        own[entry] += 3
+
+    x = np.random.default_rng(1).normal(size=(7, 51))
+    report = check_gradients(Tampered(51, 50, tamper), x, method=method)  # 51 · 50 entries of W
+    (worst,) = (f for f in report.findings if f.name == "W")
+    assert worst.index == divmod(entry, 50)
+    assert worst.back - worst.check == pytest.approx(3, rel=1e-4)
+    assert report.entries < 200
+
+
+def test_directions_see_two_errors_that_cancel() -> None:
+    def tamper(own):
+        own[[7, 1501]] = own[[1501, 7]]
+
+    x = np.random.default_rng(1).normal(size=(7, 51))
+    layer = Tampered(51, 50, tamper)
+    assert not any(check_gradients(layer, x, method="complex", rng=seed).ok for seed in range(40))
+
+
+def test_a_report_is_a_table_and_false_when_wrong() -> None:
+    def tamper(own):
+        own *= 1.0005
+
+    right, wrong = check_gradients(Dense(3, 5), X), check_gradients(Tampered(3, 5, tamper), X)
+    assert bool(right) and not bool(wrong)
+    for report, verdict in ((right, "ok"), (wrong, "WRONG")):
+        text = str(report)
+        assert verdict in text and "complex" in text
+        assert re.search(r"^ +W +3×5 +\d\.\de[-+]\d+$", text, re.M)
+        assert re.search(r"^ +b +5 +\d\.\de[-+]\d+$", text, re.M)
+    assert "worst" in str(wrong) and "worst" not in str(right)
+
+
+def test_the_tolerance_can_be_chosen() -> None:
+    def tamper(own):
+        own *= 1.0005
+
+    assert check_gradients(Tampered(3, 5, tamper), X, tolerance=0.01).ok
+
+
+# What back returns
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        lambda a, b, dy: (dy * b, (dy * a).ravel()),
+        lambda a, b, dy: (dy * b, (dy * a).sum(axis=0)),
+        lambda a, b, dy: (dy * b, (dy * a)[:, :1]),
+    ],
+    ids=["flat", "summed", "one column"],
+)
+def test_a_gradient_of_the_wrong_shape_is_named(back: Callable[..., Any]) -> None:
+    report = check_gradients(returning(back), X, X + 1)
+    assert not report.ok
+    assert any("shape" in v and "(5, 3)" in v for v in report.violations)
+
+
+@pytest.mark.parametrize(
+    "back",
+    [lambda a, b, dy: (dy * b,), lambda a, b, dy: dy * b, lambda a, b, dy: (dy * b, dy * a, dy)],
+    ids=["one of two", "an array for two", "three of two"],
+)
+def test_too_few_or_too_many_gradients_are_named(back: Callable[..., Any]) -> None:
+    report = check_gradients(returning(back), X, X + 1)
+    assert not report.ok and report.violations
+
+
+def test_a_declined_gradient_is_no_error_but_a_forgotten_one_beside_it_is() -> None:
+    assert check_gradients(Dense(3, 2, data_gradient=False), X).ok
+    assert check_gradients(returning(lambda a, b, dy: (dy * b, None)), X, X + 1).ok
+    assert not check_gradients(returning(lambda a, b, dy: (dy * a, None)), X, X + 1).ok
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_gradient_that_is_not_finite_is_rejected(bad: float) -> None:
+    def loss(pred, target, weight=None):
+        return (pred * target).sum(), np.where(target > 0, target, bad)
+
+    def tamper(own):
+        own[3] = bad
+
+    with np.errstate(invalid="ignore"):
+        assert not check_gradients(loss, X, target=X[::-1]).ok
+        assert not check_gradients(Pointwise(np.exp, lambda x: np.exp(x) * bad), X).ok
+        assert not check_gradients(Tampered(3, 5, tamper), X).ok
+
+
+def test_a_networks_own_gradient_must_be_a_number() -> None:
+    class Bad(Network):
+        def loss_and_grad(self, *batch, **at):
+            value, g = super().loss_and_grad(*batch, **at)
+            g[0] = np.nan
+            return value, g
+
+    assert not check_gradients(Bad([Dense(3, 2)], MSE(), rng=0), X, target=X[:, :2]).ok
+
+
+# The contract
+
+
+def test_rows_that_are_reached_but_not_named() -> None:
+    class Forgetful(Embedding):
+        def rows(self, ids):
+            return {"E": np.unique(ids[1:])}
+
+    ids = np.array([3, 1, 1, 4])
+    report = check_gradients(Forgetful(7, 2), ids)
+    assert not report.ok and any("rows" in v and "E" in v for v in report.violations)
+    assert check_gradients(Embedding(7, 2), ids).ok
+
+
+def test_a_cached_mask_is_seen_though_scaling_leaves_it() -> None:
+    class Cached(Layer):
+        def __call__(self, theta, x, rng=None):
+            self.mask = x.real > 0
+            return x * self.mask, lambda dy, g: dy * self.mask
+
+    assert not check_gradients(Cached(), X).ok
+
+
+def test_cached_ids_are_seen_though_ids_do_not_vary() -> None:
+    class Cached(Embedding):
+        def __call__(self, theta, ids, rng=None):
+            y, self.back = super().__call__(theta, ids)
+            return y, lambda dy, g: self.back(dy, g)
+
+    assert not check_gradients(Cached(7, 2), np.array([3, 1, 1, 4])).ok
+
+
+def test_a_second_call_of_back_gives_the_same() -> None:
+    class Once(Layer):
+        def __call__(self, theta, x, rng=None):
+            derivative = [2 * x]
+
+            def back(dy, g):
+                derivative[0] = derivative[0] * dy
+                return derivative[0].copy()
+
+            return x * x, back
+
+    assert not check_gradients(Once(), X).ok
+
+
+def test_writing_into_what_the_caller_owns_is_a_violation_and_does_not_reach_the_caller() -> None:
+    class Shifts(Embedding):
+        def __call__(self, theta, ids, rng=None):
+            result = super().__call__(theta, ids)
+            ids[...] = 0
+            return result
+
+    def loss_writes(which):
+        def loss(pred, target, weight=None):
+            result = MSE()(pred, target, weight)
+            (target if which == "target" else weight)[...] = 1
+            return result
+
+        return loss
+
+    ids, target, weight = np.array([3, 1, 1]), X[::-1].copy(), np.arange(1.0, 6.0)
+    reports = [check_gradients(Shifts(5, 2), ids)]
+    for which in ("target", "weight"):
+        at = {"target": target, "weight": weight}
+        reports.append(check_gradients(loss_writes(which), X, **at))
+    assert not any(report.ok for report in reports)
+    assert ids.tolist() == [3, 1, 1] and weight.tolist() == [1, 2, 3, 4, 5]
+    assert np.array_equal(target, X[::-1])
+
+
+def test_the_weights_of_the_outputs_are_not_the_callers_numbers() -> None:
+    """With dy = x a layer that normalises has the gradient 0, and nothing would be checked."""
+    for seed in range(5):
+        x = np.random.default_rng(seed).normal(size=(5, 3))
+        seen = []
+
+        class Listening(Layer):
+            def __call__(self, theta, x, rng=None, seen=seen):
+                return x, lambda dy, g: seen.append(np.array(dy)) or dy
+
+        check_gradients(Listening(), x, rng=seed)
+        assert seen and not np.array_equal(seen[0], x)
