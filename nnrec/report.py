@@ -76,7 +76,7 @@ class Report:
         from matplotlib import rc_context
 
         buffer = io.StringIO()
-        salt = {"svg.hashsalt": f"{len(self.parts)}", "svg.fonttype": "path"}
+        salt: Any = {"svg.hashsalt": f"{len(self.parts)}", "svg.fonttype": "path"}
         with rc_context(salt):
             figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
         svg = re.sub(r"^.*?(?=<svg)", "", buffer.getvalue(), flags=re.DOTALL)
