@@ -7,8 +7,6 @@ outputs and takes the mean over rows: value = Σ_i w_i L_i / Σ_i w_i, with weig
 whose weights are all zero give 0.  `value` keeps pred's dtype.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -16,9 +14,19 @@ import numpy as np
 from nnrec.nn import activations as act
 from nnrec.nn.arguments import Array, Described, real_number
 
+LARGEST = float(np.finfo(float).max)
+
 
 class Loss(Described):
-    """What losses share: how targets arrive, how rows are averaged, what a prediction means."""
+    """What losses share: how targets arrive, how rows are averaged, what a prediction means.
+
+    >>> class AbsoluteError(Loss):
+    ...     def __call__(self, pred, target, weight=None):
+    ...         sign = np.sign((pred - target).real)
+    ...         return self.average((sign * (pred - target)).sum(axis=1), sign, weight)
+    >>> AbsoluteError()(np.array([[3.0]]), np.array([[5.0]]))
+    (np.float64(2.0), array([[-1.]]))
+    """
 
     takes_labels = False  # True: integer targets are class labels, and stay integers
 
@@ -29,13 +37,12 @@ class Loss(Described):
         """The estimate in the target's units, from the network's output."""
         return pred
 
-    def same_shape(self, pred: Array, target: Any) -> None:
-        """Raise unless pred and target are both (n, outputs), n ≥ 1: never a broadcast."""
+    def matched(self, pred: Array, target: Any) -> Array:
+        """The target in pred's dtype; both must be (n, outputs), n ≥ 1: never a broadcast."""
         if pred.ndim != 2 or not len(pred) or pred.shape != np.shape(target):
-            raise ValueError(
-                f"{self!r}: pred has shape {pred.shape} and target {np.shape(target)}, "
-                "expected the same (n, outputs), n ≥ 1"
-            )
+            found = f"pred has shape {pred.shape} and target {np.shape(target)}"
+            raise ValueError(f"{self!r}: {found}, expected the same (n, outputs), n ≥ 1")
+        return np.asarray(target, target.dtype if target.dtype.kind in "cO" else pred.real.dtype)
 
     def average(self, losses: Array, d: Array, weight: Array | None) -> tuple[Any, Array]:
         """The weighted mean of the rows' losses (n,), and of their derivatives d (n, outputs)."""
@@ -44,9 +51,7 @@ class Loss(Described):
             return losses.sum() / n, d / n
         if np.shape(weight) != (n,):
             raise ValueError(f"{self!r}: weight has shape {np.shape(weight)}, expected ({n},)")
-        if not (weight >= 0).all():
-            row = int(np.argmin(weight >= 0))
-            raise ValueError(f"{self!r}: weight {weight[row]} in row {row}, expected ≥ 0")
+        check_range(self, "weight", weight, LARGEST)
         share = weight / (weight.sum() or 1)
         return (share * losses).sum(), d * share[:, None]
 
@@ -65,8 +70,7 @@ class MSE(Loss):
         self.mean = mean
 
     def __call__(self, pred: Array, target: Array, weight: Array | None = None) -> Any:
-        self.same_shape(pred, target)
-        diff = pred - target
+        diff = pred - self.matched(pred, target)
         squares = (diff * diff).sum(axis=1)
         if self.mean:
             m = pred.shape[1]
@@ -86,19 +90,19 @@ class BinaryCrossEntropy(Loss):
     """
 
     def __call__(self, pred: Array, target: Array, weight: Array | None = None) -> Any:
-        self.same_shape(pred, target)
-        in_unit_interval(self, "target", target)
-        log_y, inverse_y = log_where(self, pred, target != 0, "SigmoidCrossEntropy")
-        log_n, inverse_n = log_where(self, 1 - pred, target != 1, "SigmoidCrossEntropy")
-        losses = -(target * log_y + (1 - target) * log_n).sum(axis=1)
-        return self.average(losses, (1 - target) * inverse_n - target * inverse_y, weight)
+        t = self.matched(pred, target)
+        check_range(self, "target", t, 1)
+        log_y, inverse_y = log_where(self, pred, t != 0, "SigmoidCrossEntropy")
+        log_n, inverse_n = log_where(self, 1 - pred, t != 1, "SigmoidCrossEntropy")
+        losses = -(t * log_y + (1 - t) * log_n).sum(axis=1)
+        return self.average(losses, (1 - t) * inverse_n - t * inverse_y, weight)
 
 
 class CategoricalCrossEntropy(Loss):
     """L_i = −Σ_k t_ik ln y_ik on class probabilities: the document's equation 11, Σ_k y_ik = 1.
 
-    dy = −t/y;  pred (n, k); target (n, k), or integer labels (n,).  A needed y that is exactly 0 is
-    an error: train on logits, with SoftmaxCrossEntropy.
+    dy = −t/y;  pred (n, k); target as in SoftmaxCrossEntropy.  A needed y that is exactly 0 is an
+    error: train on logits, with SoftmaxCrossEntropy.
 
     >>> value, dpred = CategoricalCrossEntropy()(np.array([[0.25, 0.75]]), np.array([0]))
     >>> value.round(4), dpred
@@ -107,14 +111,10 @@ class CategoricalCrossEntropy(Loss):
 
     takes_labels = True
 
-    def __call__(self, pred: Array, target: Array, weight: Array | None = None) -> Any:
-        if np.ndim(target) == 1:
-            labels = checked_labels(self, pred, target)
-            target = np.zeros(pred.shape, pred.real.dtype)
-            target[np.arange(len(pred)), labels] = 1
-        self.same_shape(pred, target)
-        log_y, inverse = log_where(self, pred, target != 0, "SoftmaxCrossEntropy")
-        return self.average(-(target * log_y).sum(axis=1), -target * inverse, weight)
+    def __call__(self, pred: Array, target: Any, weight: Array | None = None) -> Any:
+        t = class_target(self, pred, target)
+        log_y, inverse = log_where(self, pred, t != 0, "SoftmaxCrossEntropy")
+        return self.average(-(t * log_y).sum(axis=1), -t * inverse, weight)
 
 
 class SigmoidCrossEntropy(Loss):
@@ -132,13 +132,13 @@ class SigmoidCrossEntropy(Loss):
         return act.sigmoid(pred)
 
     def __call__(self, pred: Array, target: Array, weight: Array | None = None) -> Any:
-        self.same_shape(pred, target)
-        in_unit_interval(self, "target", target)
+        t = self.matched(pred, target)
+        check_range(self, "target", t, 1)
         positive = pred.real > 0
         e = np.exp(np.where(positive, -pred, pred))
-        losses = (pred * positive - pred * target + np.log1p(e)).sum(axis=1)
+        losses = (pred * positive - pred * t + np.log1p(e)).sum(axis=1)
         right, wrong = np.where(positive, 1, e), np.where(positive, e, 1)
-        return self.average(losses, ((1 - target) * right - target * wrong) / (1 + e), weight)
+        return self.average(losses, ((1 - t) * right - t * wrong) / (1 + e), weight)
 
 
 class SoftmaxCrossEntropy(Loss):
@@ -159,81 +159,53 @@ class SoftmaxCrossEntropy(Loss):
         return act.softmax(pred)
 
     def __call__(self, pred: Array, target: Any, weight: Array | None = None) -> Any:
-        labels = target.ndim == 1
-        if labels:
-            target = checked_labels(self, pred, target)
-        else:
-            self.same_shape(pred, target)
+        t = class_target(self, pred, target)
         e, m, top = act.exp_shifted(pred)
         np.put_along_axis(e, top, 0, axis=1)
-        rest = e.sum(axis=1, keepdims=True)
-        np.put_along_axis(e, top, 1, axis=1)
-        y = e
-        y /= 1 + rest
-
-        if isinstance(target, np.ndarray) and not labels:
-            total, at_top = target.sum(axis=1, keepdims=True), np.take_along_axis(target, top, 1)
-            losses = (target * (m - pred)).sum(axis=1)
-            d = total * y - target
-        else:
-            rows, classes, values = target_entries(target, pred.real.dtype)
-            total, at_top = np.zeros((2, *rest.shape), values.dtype)
-            np.add.at(total[:, 0], rows, values)
-            hit = classes == top[rows, 0]
-            at_top[rows[hit], 0] = values[hit]
-            losses = np.zeros(len(pred), pred.dtype)
-            np.add.at(losses, rows, values * (m[rows, 0] - pred[rows, classes]))
-            d = y
-            d *= total
-            d[rows, classes] -= values
-        losses += (total * np.log1p(rest))[:, 0]
-        np.put_along_axis(d, top, ((total - at_top) - at_top * rest) / (1 + rest), axis=1)
+        r = e.sum(axis=1, keepdims=True)
+        T, t_top = t.sum(axis=1, keepdims=True), np.take_along_axis(t, top, axis=1)
+        losses = (T * np.log1p(r))[:, 0] + (t * (m - pred)).sum(axis=1)
+        d = e
+        d *= T / (1 + r)
+        d -= t
+        np.put_along_axis(d, top, ((T - t_top) - t_top * r) / (1 + r), axis=1)
         return self.average(losses, d, weight)
 
 
-def target_entries(target: Any, dtype: Any) -> tuple[Array, Array, Array]:
-    """Row, class and value of each non-zero of a target: integer labels or CSR."""
-    if target.ndim == 1:
-        return np.arange(len(target)), target, np.ones(len(target), dtype)
-    if not target.has_canonical_format:
-        target = target.copy()
-        target.sum_duplicates()
-    return (
-        np.repeat(np.arange(target.shape[0]), np.diff(target.indptr)),
-        target.indices,
-        target.data,
-    )
-
-
-def checked_labels(loss: Loss, pred: Array, labels: Array) -> Array:
-    """Integer labels (n,), after the check that each is one of pred's classes."""
-    if pred.ndim != 2 or not len(pred) or labels.shape != pred.shape[:1]:
-        found = f"pred has shape {pred.shape} and labels {labels.shape}"
+def class_target(loss: Loss, pred: Array, target: Any) -> Array:
+    """Labels (n,) as one-hot rows; else the target (n, classes), CSR too, as a dense array."""
+    if target.ndim != 1:
+        t = loss.matched(pred, target.toarray() if hasattr(target, "toarray") else target)
+        check_range(loss, "target", t, LARGEST)
+        return t
+    if pred.ndim != 2 or not len(pred) or len(target) != len(pred):
+        found = f"pred has shape {pred.shape} and labels {target.shape}"
         raise ValueError(f"{loss!r}: {found}, expected (n, classes) and (n,), n ≥ 1")
-    if labels.dtype.kind not in "iub":
-        raise TypeError(f"{loss!r}: labels are {labels.dtype}, expected integers")
-    if (bad := (labels < 0) | (labels >= pred.shape[1])).any():
+    if target.dtype.kind not in "iub":
+        raise TypeError(f"{loss!r}: labels are {target.dtype}, expected integers")
+    if (bad := (target < 0) | (target >= pred.shape[1])).any():
         row, classes = int(bad.argmax()), pred.shape[1]
-        raise IndexError(f"{loss!r}: label {labels[row]} in row {row} is outside [0, {classes})")
-    return labels.astype(np.intp, copy=False)
+        raise IndexError(f"{loss!r}: label {target[row]} in row {row} is outside [0, {classes})")
+    t = np.zeros(pred.shape, pred.real.dtype)
+    t[np.arange(len(pred)), target.astype(np.intp)] = 1
+    return t
 
 
-def in_unit_interval(loss: Loss, name: str, values: Array) -> None:
-    """Raise, naming the row, unless all values lie in [0, 1]."""
-    if (bad := ~((values.real >= 0) & (values.real <= 1))).any():
-        row, k = np.argwhere(bad)[0]
-        raise ValueError(f"{loss!r}: {name} {values[row, k]} in row {row}, expected 0 to 1")
+def check_range(owner: Any, name: str, values: Array, most: float) -> None:
+    """Raise, naming the row, unless all values lie in [0, most]."""
+    real = values.real
+    if not 0 <= float(real.min(initial=0)) <= float(real.max(initial=0)) <= most:
+        at = tuple(np.argwhere(~((real >= 0) & (real.astype(float) <= most)))[0])
+        wanted = "0 to 1" if most == 1 else "≥ 0 and finite"
+        raise ValueError(f"{owner!r}: {name} {values[at]} in row {at[0]}, expected {wanted}")
 
 
 def log_where(loss: Loss, p: Array, needed: Array, on_logits: str) -> tuple[Array, Array]:
     """ln p and 1/p where needed, else 0; an error that names the row where a needed p is 0."""
-    in_unit_interval(loss, "probability", p)
+    check_range(loss, "probability", p, 1)
     if (zero := needed & (p.real == 0)).any():
-        row = np.argwhere(zero)[0][0]
-        raise ValueError(
-            f"{loss!r}: row {row} needs the logarithm of a probability that is exactly 0; "
-            f"give logits to {on_logits}"
-        )
+        found = f"row {np.argwhere(zero)[0][0]} needs the logarithm of a probability"
+        raise ValueError(f"{loss!r}: {found} that is exactly 0; give logits to {on_logits}")
     log = np.log(p, out=np.zeros_like(p), where=needed)
     return log, np.divide(1, p, out=np.zeros_like(p), where=needed)
 
