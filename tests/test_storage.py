@@ -345,6 +345,17 @@ def test_object_in_itself_and_at_the_deepest_level(file):
             storage.pack(wrap(deep), CLASSES)
 
 
+def nested(wrap, levels):
+    tree = 0
+    for _ in range(levels):
+        tree = wrap(tree)
+    return tree
+
+
+def fussy(tree):
+    return {"$object": "Fussy", "arguments": {"size": tree}, "learned": {}}
+
+
 HOSTILE = {
     "unknown kind": ({"$eval": "1"}, "expected one of the kinds"),
     "two kinds": ({"$float": "nan", "$array": "f"}, "expected one of the kinds"),
@@ -390,7 +401,10 @@ HOSTILE = {
         {"$rng": {}, "entropy": 1, "n_children_spawned": 0, "pool_size": 2**40},
         "expected one of the kinds",
     ),
-    "65 levels": (json.loads("[" * 66 + "]" * 66), "more than 64 levels"),
+    "65 lists": (nested(lambda tree: [tree], 65), "more than 64 levels"),
+    "65 tuples": (nested(lambda tree: {"$tuple": [tree]}, 65), "more than 64 levels"),
+    "65 dicts": (nested(lambda t: {"$dict": [1], "values": [t]}, 65), "more than 64 levels"),
+    "65 objects": (nested(fussy, 65), "more than 64 levels"),
 }
 
 
