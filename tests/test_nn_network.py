@@ -35,6 +35,7 @@ from nnrec import (
     SigmoidCrossEntropy,
     SoftmaxCrossEntropy,
     Tanh,
+    check_gradients,
 )
 
 RNG = np.random.default_rng(0)
@@ -171,6 +172,12 @@ def test_a_penalty_on_a_table_covers_the_rows_of_the_batch() -> None:
         if name in rows:
             expected[rows[name]] = 0.7 * part[rows[name]]
         np.testing.assert_allclose(added[name], expected, atol=1e-14)
+
+
+def test_the_check_covers_the_penalties() -> None:
+    net = Network(Factors(), MSE(), rng=0, dtype="float64", penalty=[L1(0.3), L2(0.7)])
+    report = check_gradients(net, USERS, ITEMS, target=X[:, :1])
+    assert report and report.error <= 1e-12, str(report)
 
 
 def test_loss_and_grad_is_pure() -> None:
