@@ -204,7 +204,11 @@ class Network:
             if name in rows:
                 segments.append(Segment(start, stop, rate, rows[name], prod(shape[1:])))
                 continue
-            if segments and segments[-1].joins(start, rate):
+            if (
+                segments
+                and segments[-1].rows is None
+                and (segments[-1].stop, segments[-1].rate) == (start, rate)
+            ):
                 start = segments.pop().start
             segments.append(Segment(start, stop, rate))
         return segments

@@ -6,19 +6,19 @@ the slots.  A `Segment` says which part of θ a step may touch: a range with its
 rows of a table, at the cost of these rows.  Frozen parameters are ranges left out.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping, Sequence
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import cos, exp, inf, pi, sqrt
 from typing import Any
 
 import numpy as np
 
-from nnrec.nn.arguments import Array, Described, real_number
+from nnrec.nn.arguments import Array, Described, real_number, whole_number
 
 Rate = float | Callable[[int], float]
 BLOCK = 16_384  # parameters a rule works on at a time, so that its passes stay in the cache
+STATE = ("steps", "slots", "row_steps")
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,9 @@ class Segment:
         part = vector[self.start : self.stop]
         return part if self.rows is None else part.reshape(-1, self.width)
 
-    def joins(self, start: int, rate: Any) -> bool:
-        """Whether a range that begins here, at this rate, goes on where this one ends."""
-        return self.rows is None and self.stop == start and self.rate is rate
-
     def numbers(self, vector: Array) -> Array:
         """The numbers that a step touches."""
-        return self.of(vector) if self.rows is None else self.of(vector)[self.rows]
+        return self.of(vector)[... if self.rows is None else self.rows]
 
 
 @dataclass(eq=False, repr=False)
@@ -52,6 +48,12 @@ class Optimizer(Described):
     learning_rate: a number, a schedule (a callable of the step, 0 at the first), or a mapping of
     parameter paths to either, `{"user.*": 0.1, "*": 0.003}`, which `Network.fit` resolves.
     weight_decay adds λθ to g.  clip_norm scales the whole gradient down to that Euclidean norm.
+
+    >>> class Signs(Optimizer):
+    ...     def update(self, theta, g, *slots, rate, t):
+    ...         theta -= rate * np.sign(g)
+    >>> theta = np.ones(2); Signs(0.5).step(theta, np.array([3.0, -2.0])); theta
+    array([0.5, 1.5])
     """
 
     learning_rate: Rate | Mapping[str, Rate] = 0.01
@@ -61,12 +63,19 @@ class Optimizer(Described):
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            below = 1 if name in ("rho", "beta1", "beta2") else inf
-            if isinstance(value, int | float | np.number | str) and not isinstance(value, bool):
-                setattr(self, name, real_number(type(self).__name__, name, value, below=below))
+            setattr(self, name, self.checked(name, value))
         self.steps = 0
         self.slots: dict[str, Array] = {}
-        self.row_steps: dict[int, Array] = {}
+        self.row_steps: dict[str, Array] = {}  # of each table, by its start: the rows' own counts
+
+    def checked(self, name: str, value: Any) -> Any:
+        """A setting as it is kept: numbers as floats in their range, also inside a mapping."""
+        if isinstance(value, Mapping):
+            return {path: self.checked(name, rate) for path, rate in value.items()}
+        if callable(value) or isinstance(value, bool) or (name == "clip_norm" and value is None):
+            return value
+        below = 1 if name in ("rho", "beta1", "beta2") else inf
+        return real_number(type(self).__name__, name, value, below=below)
 
     def step(self, theta: Array, g: Array, segments: Sequence[Segment] | None = None) -> None:
         """One step on the whole of θ, or on the segments alone; θ and g are 1-D, of one shape."""
@@ -76,8 +85,6 @@ class Optimizer(Described):
             if isinstance(self.learning_rate, Mapping):
                 raise ValueError(f"{self!r}: rates by parameter path need Network.fit")
             segments = [Segment(0, theta.size, self.learning_rate)]
-            for counts in self.row_steps.values():
-                counts += 1
         if not self.slots:
             self.slots = {name: np.zeros_like(theta) for name in self.slot_names}
         if any(slot.shape != theta.shape for slot in self.slots.values()):
@@ -85,29 +92,32 @@ class Optimizer(Described):
         scale = 1.0
         if self.clip_norm is not None:
             parts = [segment.numbers(g) for segment in segments]
-            norm = sqrt(sum(float(np.vdot(part, part)) for part in parts))
+            norm = sqrt(sum(np.square(part, dtype=float).sum() for part in parts))
             scale = self.clip_norm / (max(norm, self.clip_norm) or 1)
         for segment in segments:
             rate = segment.rate(self.steps) if callable(segment.rate) else segment.rate
             rate = real_number(type(self).__name__, "learning_rate", rate)
-            here, grad, *slots = map(segment.of, (theta, g, *self.slots.values()))
-            if segment.rows is None:
-                for first in range(0, here.size, BLOCK):
-                    at = slice(first, first + BLOCK)
-                    part = self.decayed(here[at], grad[at] if scale == 1 else grad[at] * scale)
-                    self.update(
-                        here[at], part, *(s[at] for s in slots), rate=rate, t=self.steps + 1
-                    )
-            else:  # gather the rows, update, put them back; t is each row's own count
-                rows, start = segment.rows, segment.start
-                counts = self.row_steps.setdefault(start, np.full(len(here), self.steps))
-                counts[rows] += 1
-                theta_rows, *slot_rows = [table[rows] for table in (here, *slots)]
-                part = self.decayed(theta_rows, grad[rows] if scale == 1 else grad[rows] * scale)
-                self.update(theta_rows, part, *slot_rows, rate=rate, t=counts[rows][:, None])
-                for table, values in zip((here, *slots), (theta_rows, *slot_rows)):
-                    table[rows] = values
+            whole, whole_g, *whole_slots = map(segment.of, (theta, g, *self.slots.values()))
+            for at, t in self.counted(segment, len(whole)):
+                part, *slots = parts = [vector[at] for vector in (whole, *whole_slots)]
+                grad = self.decayed(part, whole_g[at] if scale == 1 else whole_g[at] * scale)
+                self.update(part, grad, *slots, rate=rate, t=t)
+                if segment.rows is not None:  # the parts are copies, and go back into the table
+                    for vector, stepped in zip((whole, *whole_slots), parts):
+                        vector[at] = stepped
         self.steps += 1
+
+    def counted(self, segment: Segment, size: int) -> Iterator[tuple[Any, Any]]:
+        """Where a step works in a segment, and as which step: block by block, or on its rows."""
+        if segment.rows is None:
+            for start, counts in self.row_steps.items():
+                counts += segment.start <= int(start) < segment.stop
+            for first in range(0, size, BLOCK):
+                yield slice(first, first + BLOCK), self.steps + 1
+        else:  # rows count their own steps
+            counts = self.row_steps.setdefault(str(segment.start), np.full(size, self.steps))
+            counts[segment.rows] += 1
+            yield segment.rows, counts[segment.rows][:, None]
 
     def decayed(self, theta: Array, g: Array) -> Array:
         """g with the decay as an L2 term, g + λθ; g itself where there is none."""
@@ -119,18 +129,15 @@ class Optimizer(Described):
 
     def state_dict(self) -> dict[str, Any]:
         """All that a later step depends on, as copies: the counts and the slots."""
-        slots = {name: slot.copy() for name, slot in self.slots.items()}
-        counts = {str(start): counts.copy() for start, counts in self.row_steps.items()}
-        return {"steps": self.steps, "slots": slots, "row_steps": counts}
+        return {name: copy.deepcopy(getattr(self, name)) for name in STATE}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up a state that `state_dict` gave."""
-        if state["slots"] and tuple(state["slots"]) != self.slot_names:
-            found = ", ".join(state["slots"])
-            raise ValueError(f"{self!r}: the state has slots {found}, expected {self.slot_names}")
-        self.steps = int(state["steps"])
-        self.slots = {name: np.array(slot) for name, slot in state["slots"].items()}
-        self.row_steps = {int(k): np.array(counts) for k, counts in state["row_steps"].items()}
+        """Take up, as a copy, a state that `state_dict` gave."""
+        names = tuple(state.get("slots", ["missing"]))
+        if names != (self.slot_names if state.get("steps", 1) else ()):
+            raise ValueError(f"{self!r}: the state has slots {names}, expected {self.slot_names}")
+        for name in STATE:
+            setattr(self, name, copy.deepcopy(state[name]))
 
 
 @dataclass(eq=False, repr=False)
@@ -149,6 +156,8 @@ class SGD(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.nesterov and not self.momentum:
+            raise ValueError("SGD: nesterov=True needs a momentum > 0")
         self.slot_names = ("velocity",) if self.momentum else ()
 
     def update(self, theta: Array, g: Array, *slots: Array, rate: float, t: Any) -> None:
@@ -168,7 +177,7 @@ class Adagrad(Optimizer):
     """
 
     epsilon: float = 1e-10
-    slot_names: tuple[str, ...] = field(default=("squares",), init=False)
+    slot_names = ("squares",)
 
     def update(self, theta: Array, g: Array, *slots: Array, rate: float, t: Any) -> None:
         (squares,) = slots
@@ -221,7 +230,7 @@ class Adam(Optimizer):
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
-    slot_names: tuple[str, ...] = field(default=("m", "v"), init=False)
+    slot_names = ("m", "v")
 
     def update(self, theta: Array, g: Array, *slots: Array, rate: float, t: Any) -> None:
         m, v = slots
@@ -273,6 +282,9 @@ class LinearDecay:
     start: float
     steps: int
     end: float = 0.0
+
+    def __post_init__(self) -> None:
+        whole_number(type(self).__name__, "steps", self.steps)
 
     def __call__(self, step: int) -> float:
         return float(self.end + (self.start - self.end) * self.left(min(step / self.steps, 1)))
