@@ -234,9 +234,10 @@ def test_long_lists_and_dicts_become_arrays(file):
         "index": {f"u{i}": i for i in range(n)},
         "mixed": [1, 2.0, "3", None, b"4", True, (5, "6")] * 300,
         "wide": [2**63] * 300,
+        "wide and negative": [-(2**63) - 1] * 300,
     }
     tree, arrays = storage.pack(ids, {})
-    assert len(json.dumps(tree)) < 30_000
+    assert len(json.dumps(tree)) < 40_000
     assert len(arrays) == 2 + 2 + 1 + 1 + 1 + 1 + 3
     assert same(through_file(ids, file), ids)
 
@@ -402,6 +403,7 @@ HOSTILE = {
         "expected one of the kinds",
     ),
     "65 lists": (nested(lambda tree: [tree], 65), "more than 64 levels"),
+    "65 objects of JSON": (nested(lambda tree: {"x": tree}, 65), "more than 64 levels"),
     "65 tuples": (nested(lambda tree: {"$tuple": [tree]}, 65), "more than 64 levels"),
     "65 dicts": (nested(lambda t: {"$dict": [1], "values": [t]}, 65), "more than 64 levels"),
     "65 objects": (nested(fussy, 65), "more than 64 levels"),
