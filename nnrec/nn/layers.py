@@ -84,6 +84,11 @@ class Layer(Described):
         return self
 
 
+def several(x: Any) -> tuple[Any, ...]:
+    """A layer's outputs or gradients as a tuple, of one or of many."""
+    return x if isinstance(x, tuple) else (x,)
+
+
 class Dense(Layer):
     """z = x W + b: x (n, inputs) dense or CSR, W (inputs, outputs), b (outputs,), z (n, outputs).
 
