@@ -1,0 +1,202 @@
+"""Autoencoders on histories: denoising, or variational with the multinomial likelihood.
+
+x = a user's items, some of them dropped, scaled to length 1      (the noise; a batch source)
+denoising      h = tanh(x W₁ + b₁),  logits = h W₂ + b₂            (Wu et al., WSDM 2016)
+variational    μ, ln σ² from h,  z = μ + σ ε,  logits from z        (Liang et al., WWW 2018)
+
+E = mean over users of −Σ_j x_j ln softmax(logits)_j + β KL(N(μ, σ²) ‖ N(0, 1))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Self
+
+import numpy as np
+
+from nnrec.data.interactions import Interactions
+from nnrec.nn import (
+    L2,
+    Adam,
+    Add,
+    Composite,
+    Dense,
+    Layer,
+    LinearDecay,
+    Loss,
+    Network,
+    Sequential,
+    SoftmaxCrossEntropy,
+    Tanh,
+)
+from nnrec.nn.layers import Array, Generator, Result, Rng
+from nnrec.recommend.scoring import ScoringModel, check_events, check_fitted
+
+
+class Sample(Layer):
+    """z = μ + σ ε, ε ~ N(0, 1), in training; z = μ otherwise: m (n, 2 d) is [μ | ln σ²], z (n, d).
+
+    dμ = dz,  d ln σ² = dz · ε σ / 2.  The trick that lets a gradient pass a draw (Kingma & Welling
+    2014, section 2.4).
+    """
+
+    def __call__(self, theta: Array, m: Array, rng: Rng = None) -> Result:
+        mean, log_variance = np.split(m, 2, axis=1)
+        if rng is None:
+            return mean, lambda dz, g: np.concatenate([dz, np.zeros_like(dz)], axis=1)
+        noise = rng.normal(size=mean.shape).astype(mean.real.dtype)
+        shift = np.exp(log_variance / 2) * noise
+
+        def back(dz: Array, g: Array) -> Array:
+            return np.concatenate([dz, dz * shift / 2], axis=1)
+
+        return mean + shift, back
+
+
+class Coder(Composite):
+    """Logits (n, items) from CSR histories (n, items); a variational one gives [μ | ln σ²] too."""
+
+    def __init__(self, items: int, hidden: int, dim: int, variational: bool, skip: bool):
+        self.variational, self.skip = variational, skip
+        encoder = [Dense(items, hidden), Tanh(), *[Dense(hidden, 2 * dim)] * variational]
+        width = dim if variational else hidden
+        parts: dict[str, Layer] = {"encoder": Sequential(encoder)}
+        if variational:
+            parts |= {"sample": Sample(), "wide": Sequential([Dense(dim, hidden), Tanh()])}
+            width = hidden
+        parts["decoder"] = Dense(width, items)
+        if skip:
+            parts |= {"linear": Dense(items, items, "zeros"), "add": Add()}
+        super().__init__(**parts)
+
+    def __call__(self, theta: Array, x: Any, rng: Rng = None) -> Result:
+        on = self.bind(theta, rng)
+        m, back_m = on.encoder(x)
+        h = m
+        if self.variational:
+            z, back_z = on.sample(m)
+            h, back_h = on.wide(z)
+        y, back_y = on.decoder(h)
+        if self.skip:
+            direct, back_direct = on.linear(x)
+            y, back_add = on.add(y, direct)
+
+        def back(dy: Any, g: Array) -> None:
+            dy, dm = dy if self.variational else (dy, 0)
+            if self.skip:
+                dy, d_direct = back_add(dy, g)
+                back_direct(d_direct, g)
+            dh = back_y(dy, g)
+            back_m(back_z(back_h(dh, g), g) + dm if self.variational else dh, g)
+
+        return ((y, m) if self.variational else y), back
+
+
+class EvidenceBound(Loss):
+    """−Σ_j t_j ln softmax(y)_j + β ½ Σ_k (μ_k² + σ_k² − 1 − ln σ_k²), the mean over rows.
+
+    pred (logits, [μ | ln σ²]); dμ = β μ / n,  d ln σ² = β (σ² − 1) / 2n.
+    """
+
+    def __init__(self, beta: float):
+        self.beta = beta
+
+    def inverse_link(self, pred: tuple[Array, Array]) -> Array:
+        return SoftmaxCrossEntropy().inverse_link(pred[0])
+
+    def __call__(self, pred: tuple[Array, Array], target: Any, weight: Any = None) -> Any:
+        y, m = pred
+        value, dy = SoftmaxCrossEntropy()(y, target, weight)
+        mean, log_variance = np.split(m, 2, axis=1)
+        variance = np.exp(log_variance)
+        divergence = (mean * mean + variance - 1 - log_variance).sum(axis=1) / 2
+        dm = np.concatenate([mean, (variance - 1) / 2], axis=1)
+        apart, dm = self.average(divergence, dm, weight)
+        return value + self.beta * apart, (dy, dm * self.beta)
+
+
+class Noisy:
+    """A batch source of histories: x with each item dropped with probability `dropout`, then each
+    row scaled to length 1; the target is the whole history."""
+
+    def __init__(self, histories: Any, dropout: float, batch_size: int):
+        self.histories, self.dropout, self.batch_size = histories, dropout, batch_size
+
+    def __call__(self, rng: Generator) -> Iterator[tuple[Any, Any]]:
+        users = np.flatnonzero(np.diff(self.histories.indptr))
+        order = rng.permutation(users)
+        for start in range(0, len(order), self.batch_size):
+            target = self.histories[order[start : start + self.batch_size]]
+            x = target.copy()
+            x.data *= rng.random(len(x.data), np.float32) >= self.dropout
+            yield unit_rows(x), target
+
+
+def unit_rows(x: Any) -> Any:
+    """A CSR matrix with each row scaled to length 1; rows of zeros stay."""
+    squares = np.asarray((x * x).sum(axis=1)).ravel()
+    scaled = x.copy()
+    scaled.data *= np.repeat(1 / np.sqrt(np.where(squares > 0, squares, 1)), np.diff(x.indptr))
+    return scaled.astype(x.dtype)
+
+
+class AutoEncoder(ScoringModel):
+    """Rebuilds whole histories from thinned ones, trained by the one loop; folds in new users.
+
+    hidden: units of the hidden layer; dim: of the variational code.  dropout: the share of a
+    history that is dropped.  beta: the weight of the divergence.  skip: a linear layer from input
+    to output beside the network.
+
+    >>> log = Interactions.from_columns([1, 1, 2, 2, 3, 3], ["a", "b", "a", "b", "c", "d"])
+    >>> model = AutoEncoder(hidden=8, epochs=300, batch_size=3).fit(log)
+    >>> sorted(model.score_histories(log.csr()[[2]]).argsort()[0, 2:].tolist())
+    [2, 3]
+    """
+
+    learned = ("network", "histories")
+
+    def __init__(
+        self,
+        hidden: int = 600,
+        dim: int = 200,
+        variational: bool = False,
+        skip: bool = False,
+        dropout: float = 0.5,
+        beta: float = 0.2,
+        l2: float = 0.0,
+        epochs: int = 50,
+        batch_size: int = 256,
+        learning_rate: float = 0.003,
+        rng: int = 0,
+        verbose: int = 0,
+    ):
+        self.hidden, self.dim, self.variational, self.skip = hidden, dim, variational, skip
+        self.dropout, self.beta, self.l2, self.epochs = dropout, beta, l2, epochs
+        self.batch_size, self.learning_rate = batch_size, learning_rate
+        self.rng, self.verbose = rng, verbose
+
+    def fit(self, interactions: Interactions, callbacks: Any = ()) -> Self:
+        check_events(self, interactions)
+        self.histories = interactions.csr()
+        coder = Coder(interactions.n_items, self.hidden, self.dim, self.variational, self.skip)
+        loss = EvidenceBound(self.beta) if self.variational else SoftmaxCrossEntropy()
+        self.network = Network(coder, loss, rng=self.rng, penalty=L2(self.l2) if self.l2 else ())
+        steps = self.epochs * -(-interactions.n_users // self.batch_size)
+        rate = LinearDecay(self.learning_rate, steps, 0.03 * self.learning_rate)
+        self.network.fit(
+            Noisy(self.histories, self.dropout, self.batch_size),
+            optimizer=Adam(rate),
+            epochs=self.epochs,
+            callbacks=callbacks,
+            verbose=self.verbose,
+        )
+        return self
+
+    def score_all(self, users: Any) -> Array:
+        check_fitted(self, "network")
+        return self.score_histories(self.histories[np.asarray(users)])
+
+    def score_histories(self, histories: Any) -> Array:
+        check_fitted(self, "network")
+        scores = self.network.predict(unit_rows(histories), link=False)
+        return np.asarray(scores[0] if self.variational else scores)
