@@ -80,12 +80,12 @@ class NeuralClassifier(NeuralEstimator):
         p = self.predict_proba(rows.X)
         true, pred, weight = self.codes(rows.y), self.decided(p), rows.weight
         binary = p.shape[1] == 2
-        figures = {"average_precision": metrics.average_precision(true, p[:, 1], weight)}
-        figures = figures if binary else {}
-        of_probabilities: dict[str, Any] = {} if binary else {"labels": range(p.shape[1])}
-        for name in ("roc_auc", "log_loss", "brier"):
+        kinds = ["roc_auc", "log_loss", "brier"] + ["average_precision"] * binary
+        labels: dict[str, Any] = {} if binary else {"labels": range(p.shape[1])}
+        figures = {}
+        for name in kinds:
             metric = getattr(metrics, name)
-            figures[name] = metric(true, p[:, 1] if binary else p, weight, **of_probabilities)
+            figures[name] = metric(true, p[:, 1] if binary else p, weight, **labels)
         for name in ("precision", "recall", "f1"):
             average = "binary" if binary else "macro"
             figures[name] = getattr(metrics, name)(true, pred, weight, average=average)

@@ -19,7 +19,7 @@ class NeuralRegressor(NeuralEstimator):
     """Predicts numbers: y (n,), or (n, k) for k at once, by the loss `MSE`.
 
     Inside y is standardised by the training rows' mean and deviation, so that learning rates mean
-    the same for prices in cents and in millions.
+    the same for prices in cents and in millions.  A constant y is predicted as it is.
 
     The arguments, and what X and y may be: see `NeuralEstimator`.
 
@@ -57,10 +57,10 @@ class NeuralRegressor(NeuralEstimator):
 
     def fit_target(self, rows: Rows, held: Rows | None) -> None:
         varies = rows.y.min(axis=0) < rows.y.max(axis=0)
-        self.y_center_ = np.asarray(rows.y.mean(axis=0))
-        self.y_scale_ = np.where(varies, rows.y.std(axis=0), 1.0)
+        self.y_center_ = np.where(varies, rows.y.mean(axis=0), rows.y[0])
+        self.y_scale_ = np.where(varies, rows.y.std(axis=0), 0.0)
         for part in (rows, held) if held is not None else (rows,):
-            part.y = (part.y - self.y_center_) / self.y_scale_
+            part.y = (part.y - self.y_center_) / np.where(varies, self.y_scale_, 1.0)
 
     def loss(self, rows: Rows) -> tuple[Any, int]:
         return MSE(), 1 if rows.y.ndim == 1 else rows.y.shape[1]

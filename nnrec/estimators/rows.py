@@ -87,11 +87,12 @@ def matrix(X: Any) -> Any:
     if not a.shape[1]:
         raise ValueError(f"X has 0 feature(s) (shape={a.shape}) while a minimum of 1 is required.")
     values = a if isinstance(a, np.ndarray) else a.data
-    if (bad := ~(np.abs(values) <= LARGEST)).any():
+    limit = min(LARGEST, float(np.finfo(values.dtype).max))
+    if (bad := ~(np.abs(values) <= limit)).any():
         at = tuple(np.argwhere(bad)[0].tolist())
         row, column = at if isinstance(a, np.ndarray) else (c[at] for c in a.tocoo().coords)
         found = f"X is {values[at]} in row {row}, column {column}"
-        raise ValueError(f"{found}; expected numbers within ±{LARGEST:g}, no NaN, no infinity")
+        raise ValueError(f"{found}; expected numbers within ±{limit:g}, no NaN, no infinity")
     return a
 
 
