@@ -4,22 +4,19 @@ Here, and only here, arrays are cast (real inputs, targets and weights to the ne
 integer ids and class labels stay) and seeds become Generators.  The loop is in `training`.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from math import prod
 from typing import Any
 
 import numpy as np
 
+from nnrec.nn.arguments import Array, whole_number
 from nnrec.nn.composites import Sequential, walk
-from nnrec.nn.layers import Array, Dense, Generator, Layer
+from nnrec.nn.layers import Dense, Generator, Layer, Rng
 from nnrec.nn.losses import Loss, Penalty
 from nnrec.nn.optimizers import Optimizer, Segment
-from nnrec.nn.training import fit
-
-Metric = Callable[[Any, Any], float]
+from nnrec.nn.training import fit, rows_of
 
 
 class Network:
@@ -50,26 +47,32 @@ class Network:
     ):
         if np.dtype(dtype) not in (np.float32, np.float64):
             raise ValueError(f"Network: dtype={dtype!r}, expected float32 or float64")
+        if not isinstance(loss, Loss):
+            raise TypeError(f"Network: loss={loss!r}, expected a Loss, such as MSE()")
         self.layer = layer if isinstance(layer, Layer) else Sequential(layer)
         self.loss = loss
         self.rng = rng if isinstance(rng, int) else None
         self.dtype = np.dtype(dtype).name
         self.frozen = [frozen] if isinstance(frozen, str) else list(frozen)
         self.penalty = [penalty] if isinstance(penalty, Penalty) else list(penalty)
-        for pattern in self.frozen:
-            if not any(fnmatchcase(name, pattern) for name in self.layer.shapes):
-                raise ValueError(
-                    f"Network: frozen={pattern!r} fits none of {', '.join(self.layer.shapes)}"
-                )
+        self.check_patterns("frozen", self.frozen)
         generator = np.random.default_rng(rng)
         self.entropy = int(generator.integers(2**63))  # of the streams of shuffle, dropout, …
         self.epochs = 0
         self.theta = self.layer.init(generator).astype(self.dtype)
 
+    def check_patterns(self, argument: str, patterns: Iterable[str]) -> None:
+        """Raise unless each pattern fits the path of a parameter."""
+        for pattern in patterns:
+            if not any(fnmatchcase(name, pattern) for name in self.layer.places):
+                paths = ", ".join(self.layer.places)
+                raise ValueError(f"Network: {argument}={pattern!r} fits none of {paths}")
+
     def parameters(self, theta: Array | None = None) -> dict[str, Array]:
         """Views of θ (or of a vector like it) by path; writing into one changes the network."""
-        theta = self.theta if theta is None else theta
-        return dict(zip(self.layer.shapes, self.layer.split(theta)))
+        return dict(
+            zip(self.layer.places, self.layer.split(self.theta if theta is None else theta))
+        )
 
     def is_frozen(self, name: str) -> bool:
         """Whether training leaves the parameter of this path still."""
@@ -90,21 +93,17 @@ class Network:
         rng, a seed or a Generator: with training's draws.  theta: at another point.  Pure: nothing
         of the network changes.
         """
+        for name, vector in (("theta", theta), ("g", g)):
+            if vector is not None and vector.shape != self.theta.shape:
+                size = self.theta.size
+                raise ValueError(f"Network: {name} has shape {vector.shape}, expected ({size},)")
         theta = self.theta if theta is None else theta
+        generator = None if rng is None else np.random.default_rng(rng)
         batch = self.batch(x, y, weight, theta)
-        value, g, _ = self.backprop(
-            batch, theta, None if rng is None else np.random.default_rng(rng), g
-        )
+        value, g, _ = self.backprop(batch, theta, generator, g)
         return value + self.penalties(theta, self.layer.rows(*batch[0]), g), g
 
-    def backprop(
-        self,
-        batch: tuple[Any, Any, Any],
-        theta: Array,
-        rng: Generator | None,
-        g: Any,
-        layer: Any = None,
-    ) -> tuple[Any, Array, Any]:
+    def backprop(self, batch: Any, theta: Array, rng: Rng, g: Any, layer: Any = None) -> Any:
         """Forward, loss, backward on a batch inside the border: the loss, g and ∂L/∂x."""
         xs, y, weight = batch
         pred, back = (layer or self.layer)(theta, *xs, rng=rng)
@@ -131,17 +130,14 @@ class Network:
 
     def outputs(self, xs: tuple[Any, ...], batch_size: int) -> Iterator[tuple[slice, Any]]:
         """The layer's outputs outside training, block of rows by block."""
-        for start in range(0, max(1, xs[0].shape[0]), batch_size):
-            at = slice(start, start + batch_size)
-            yield at, self.layer(self.theta, *(a[at] for a in xs))[0]
+        size = whole_number("Network", "batch_size", batch_size)
+        for start in range(0, max(1, xs[0].shape[0]), size):
+            at = slice(start, start + size)
+            yield at, self.layer(self.theta, *rows_of(xs, at))[0]
 
     def predict(self, x: Any, batch_size: int = 4096, link: bool = True) -> Any:
         """The estimates in the target's units, by blocks of rows; link=False: the raw outputs."""
-        preds = [pred for _, pred in self.outputs(self.inputs(x), batch_size)]
-        if isinstance(preds[0], tuple):
-            pred: Any = tuple(map(np.concatenate, zip(*preds)))
-        else:
-            pred = np.concatenate(preds)
+        pred = joined([pred for _, pred in self.outputs(self.inputs(x), batch_size)])
         return self.loss.inverse_link(pred) if link else pred
 
     def evaluate(
@@ -152,34 +148,34 @@ class Network:
         metrics: functions by name.  They get y as it came; 1-D arrays from one output.
         """
         xs, target, weight = self.batch(x, y, weight)
-        total, mass, estimates = 0.0, 0.0, []
+        total, mass, preds = 0.0, 0.0, []
         for at, pred in self.outputs(xs, batch_size):
-            t, w = (None if a is None else a[at] for a in (target, weight))
+            t, w = rows_of((target, weight), at)
             share = xs[0][at].shape[0] if w is None else float(w.sum())
             total += share * float(self.loss(pred, t, w)[0])
             mass += share
-            estimates.append(self.loss.inverse_link(pred) if metrics else None)
+            preds += [pred] if metrics else []
         result = {"loss": total / (mass or 1)}
         if metrics:
-            truth, estimate = np.asarray(y), np.concatenate(estimates)
-            if estimate.shape[1:] == (1,):
+            estimate = self.loss.inverse_link(joined(preds))
+            truth = y if hasattr(y, "tocsr") else np.asarray(y)
+            if np.shape(estimate)[1:] == (1,):
                 truth, estimate = truth.ravel(), estimate.ravel()
             result |= {name: float(metric(truth, estimate)) for name, metric in metrics.items()}
         return result
 
-    def batch(
-        self, x: Any, y: Any = None, weight: Any = None, theta: Array | None = None
-    ) -> tuple[tuple[Any, ...], Any, Any]:
-        """Inputs, target and weight as the layer and the loss take them, checked and cast."""
+    def batch(self, x: Any, y: Any = None, weight: Any = None, theta: Any = None) -> Any:
+        """Inputs (a tuple), target and weight as layer and loss take them, checked and cast."""
         dtype = self.dtype if theta is None else theta.dtype
         xs, labels = self.inputs(x, dtype), self.loss.takes_labels
-        y = None if y is None else cast("y", y, dtype, integers_stay=labels)
+        n = xs[0].shape[0]
+        y, weight = cast("y", y, dtype, labels), cast("weight", weight, dtype)
         if y is not None and y.ndim == 1 and not (labels and y.dtype.kind in "iub"):
             y = y.reshape(-1, 1)
-        weight = None if weight is None else cast("weight", weight, dtype)
-        for name, a in (("y", y), ("weight", weight)):
-            if a is not None and a.shape[:1] != xs[0].shape[:1]:
-                raise ValueError(f"{name} has shape {a.shape}, x has {xs[0].shape[0]} rows")
+        if y is not None and y.shape[:1] != (n,):
+            raise ValueError(f"y has shape {y.shape}, x has {n} rows")
+        if weight is not None and weight.shape != (n,):
+            raise ValueError(f"weight has shape {weight.shape}, x has {n} rows")
         return xs, y, weight
 
     def inputs(self, x: Any, dtype: Any = None) -> tuple[Any, ...]:
@@ -187,28 +183,30 @@ class Network:
         if isinstance(x, list) and any(getattr(part, "ndim", 0) for part in x):
             raise TypeError("x is a list of arrays: several inputs are a tuple, (a, b)")
         given = x if isinstance(x, tuple) else (x,)
-        names = ["x"] if len(given) == 1 else [f"x[{i}]" for i in range(len(given))]
         wanted, ids = dtype or self.dtype, self.layer.takes_ids
-        xs = tuple(cast(name, a, wanted, ids) for name, a in zip(names, given))
+        xs = tuple(
+            cast(f"x[{i}]" if given is x else "x", a, wanted, ids) for i, a in enumerate(given)
+        )
         if len({a.shape[:1] for a in xs}) != 1 or not xs[0].ndim:
             raise ValueError(f"inputs have shapes {[a.shape for a in xs]}, expected equal rows")
         return xs
 
     def segments(self, optimizer: Optimizer, rows: Mapping[str, Array]) -> list[Segment]:
         """The parts of θ that a step touches: all but the frozen; of the tables in rows, these."""
+        rates: Any = optimizer.learning_rate
+        rates = rates if isinstance(rates, Mapping) else {"*": rates}
         segments: list[Segment] = []
         for name, (start, stop, shape) in self.layer.places.items():
-            rate = rate_of(name, optimizer)
+            rate = next((rates[key] for key in rates if fnmatchcase(name, key)), None)
+            if rate is None:
+                raise ValueError(f"{optimizer!r}: no learning rate fits the parameter {name}")
             if self.is_frozen(name):
                 continue
             if name in rows:
                 segments.append(Segment(start, stop, rate, rows[name], prod(shape[1:])))
                 continue
-            if (
-                segments
-                and segments[-1].rows is None
-                and (segments[-1].stop, segments[-1].rate) == (start, rate)
-            ):
+            last = segments[-1] if segments else None
+            if last and last.rows is None and last.stop == start and last.rate is rate:
                 start = segments.pop().start
             segments.append(Segment(start, stop, rate))
         return segments
@@ -220,47 +218,42 @@ class Network:
         and ∂L/∂x, of which a leading layer needs only the first.
         """
         parts = [(path, part) for path, part in walk(self.layer) if not hasattr(part, "parts")]
+        parts = parts or [("", self.layer)]
         lines = [f"{'part':<24}{'layer':<34}{'parameters':>12}"]
         lines += [f"{path:<24}{part!r:<34}{part.size:>12,}" for path, part in parts]
-        dense = [part for _, part in parts if isinstance(part, Dense)]
-        flops = sum(6 * part.inputs * part.outputs for part in dense)
-        if parts and isinstance(parts[0][1], Dense):
-            flops -= 2 * dense[0].inputs * dense[0].outputs
+        flops = 0
+        for i, (_, part) in enumerate(parts):
+            if isinstance(part, Dense):
+                flops += (6 if i else 4) * part.inputs * part.outputs
         still = sum(b - a for name, (a, b, _) in self.layer.places.items() if self.is_frozen(name))
-        lines.append(
-            f"{'total':<58}{self.theta.size:>12,}" + (f", {still:,} frozen" if still else "")
-        )
+        frozen = f", {still:,} frozen" if still else ""
+        lines.append(f"{'total':<58}{self.theta.size:>12,}{frozen}")
         return "\n".join([*lines, f"{self.loss!r}, {self.dtype}, {flops:,} FLOPs a row and step"])
 
 
-def cast(name: str, value: Any, dtype: Any, integers_stay: bool = False) -> Any:
-    """Real numbers as an array or CSR matrix of `dtype`; a complex or object dtype suspends it.
+def joined(blocks: Sequence[Any]) -> Any:
+    """Blocks of rows as one array; blocks of several outputs as a tuple of arrays."""
+    if isinstance(blocks[0], tuple):
+        return tuple(map(np.concatenate, zip(*blocks)))
+    return np.concatenate(blocks)
 
-    >>> cast("x", [[1, 2]], "float32").dtype, cast("y", [1, 2], "float32", True).dtype
-    (dtype('float32'), dtype('int64'))
-    """
+
+def cast(name: str, value: Any, dtype: Any, integers_stay: bool = False) -> Any:
+    """Real numbers as an array or CSR matrix of `dtype`; a complex or object dtype suspends it."""
+    if value is None:
+        return None
     wanted = np.dtype(dtype)
     a = value.tocsr() if hasattr(value, "tocsr") else np.asarray(value)
-    if a.dtype == wanted or (wanted.kind in "cO" and a.dtype.kind in "cO"):
+    found = a.dtype.kind
+    if a.dtype == wanted or (wanted.kind in "cO" and found in "cO"):
         return a
-    if a.dtype.kind in "iub" and integers_stay:
+    if integers_stay and found in "iub":
         return a
     try:
-        if a.dtype.kind not in "iubfO":
+        if found not in "iubfO":
             raise TypeError
         with np.errstate(over="ignore"):  # what is too large becomes inf, which `fit` will name
             return a.astype(float if wanted.kind == "c" else wanted)
     except (TypeError, ValueError):
         first = f", such as {a.flat[0]!r}" if a.size else ""
         raise TypeError(f"{name} holds {a.dtype}{first}; expected real numbers") from None
-
-
-def rate_of(name: str, optimizer: Optimizer) -> Any:
-    """The learning rate of one parameter: that of the first pattern that fits its path."""
-    rates = optimizer.learning_rate
-    if not isinstance(rates, Mapping):
-        return rates
-    for pattern, rate in rates.items():
-        if fnmatchcase(name, pattern):
-            return rate
-    raise ValueError(f"{optimizer!r}: no learning rate fits the parameter {name}")

@@ -14,14 +14,15 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from math import inf, isfinite, sqrt
+from math import inf, isfinite, log
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nnrec.nn.arguments import whole_number
+from nnrec.nn.arguments import Array, real_number, whole_number
 from nnrec.nn.composites import rewired
-from nnrec.nn.layers import Array, Generator, Layer, Result, Rng, Shape
+from nnrec.nn.layers import Generator, Layer, Result, Rng, several
+from nnrec.nn.losses import check_range
 from nnrec.nn.optimizers import Adam, Optimizer
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ Source = Callable[[Generator], Iterable[Any]]
 
 
 class History(dict[str, list[float]]):
-    """Per-epoch figures by name, `history["val_loss"]`; prints as a table.
+    """Per-epoch figures by name, `history["val_loss"]`; prints as a table of up to twenty epochs.
 
     >>> print(History(loss=[0.5, 0.25]))
     epoch        loss
@@ -42,9 +43,12 @@ class History(dict[str, list[float]]):
     interrupted = False
 
     def __str__(self) -> str:
-        lines = ["epoch" + "".join(f"{name:>12}" for name in self)]
-        for epoch, figures in enumerate(zip(*self.values()), 1):
-            lines.append(f"{epoch:>5}" + "".join(f"{value:>12.5g}" for value in figures))
+        epochs = min(map(len, self.values()), default=0)
+        width = {name: max(12, len(name) + 2) for name in self}
+        lines = ["epoch" + "".join(f"{name:>{width[name]}}" for name in self)]
+        for epoch in sorted({round(1 + i * (epochs - 1) / 19) for i in range(20 if epochs else 0)}):
+            figures = (f"{values[epoch - 1]:>{width[name]}.5g}" for name, values in self.items())
+            lines.append(f"{epoch:>5}" + "".join(figures))
         return "\n".join(lines + ["interrupted"] * self.interrupted)
 
 
@@ -64,10 +68,9 @@ class Run:
     def tell(self, event: str) -> None:
         """Call each callback's method of this name; a plain function is an on_epoch."""
         for callback in self.callbacks:
-            if hook := getattr(callback, event, None):
+            hook = getattr(callback, event, callback if event == "on_epoch" else None)
+            if callable(hook):
                 hook(self)
-            elif event == "on_epoch" and callable(callback):
-                callback(self)
 
 
 @dataclass
@@ -83,9 +86,8 @@ class Batches:
     weight: Any = None
     batch_size: int = 32
 
-    def __call__(self, rng: Generator | None = None) -> Iterator[Any]:
-        arrays = (self.x, self.y, self.weight)
-        n = (self.x[0] if isinstance(self.x, tuple) else self.x).shape[0]
+    def __call__(self, rng: Rng = None) -> Iterator[Any]:
+        arrays, n = (self.x, self.y, self.weight), several(self.x)[0].shape[0]
         if rng is not None:
             arrays = rows_of(arrays, rng.permutation(n))
         for start in range(0, n, self.batch_size):
@@ -107,11 +109,13 @@ class EarlyStopping:
     patience: int = 5
     mode: str = "min"
     min_delta: float = 0.0
+    best_epoch = 0
 
     def __post_init__(self) -> None:
         if self.mode not in ("min", "max"):
             raise ValueError(f"EarlyStopping: mode={self.mode!r}, expected 'min' or 'max'")
         whole_number("EarlyStopping", "patience", self.patience)
+        real_number("EarlyStopping", "min_delta", self.min_delta)
 
     def on_start(self, run: Run) -> None:
         self.best, self.best_epoch, self.best_theta = inf, 0, run.network.theta.copy()
@@ -133,9 +137,11 @@ class EarlyStopping:
 class Progress:
     """One line an epoch on stderr, at most one a second; at a terminal with tqdm, its bar."""
 
+    bar: Any = None
+    unsaid = ""
+
     def on_start(self, run: Run) -> None:
         self.began = self.said = time.monotonic()
-        self.bar: Any = None
         if sys.stderr.isatty() and find_spec("tqdm"):
             from tqdm import tqdm
 
@@ -147,11 +153,16 @@ class Progress:
         if self.bar is not None:
             self.bar.set_postfix_str(text, refresh=False)
             self.bar.update()
-        elif run.epoch == run.epochs or now - self.said > 1:
-            self.said, seconds = now, now - self.began
-            print(f"epoch {run.epoch}/{run.epochs}  {seconds:.1f} s  {text}", file=sys.stderr)
+            return
+        line = f"epoch {run.epoch}/{run.epochs}  {now - self.began:.1f} s  {text}"
+        self.unsaid = "" if now - self.said > 1 else line
+        if not self.unsaid:
+            self.said = now
+            print(line, file=sys.stderr)
 
     def on_end(self, run: Run) -> None:
+        if self.unsaid:
+            print(self.unsaid, file=sys.stderr)
         if self.bar is not None:
             self.bar.close()
 
@@ -167,7 +178,7 @@ def fit(
     sample_weight: Any = None,
     class_weight: Mapping[Any, float] | None = None,
     validation_split: float = 0.0,
-    validation_data: Sequence[Any] | None = None,
+    validation_data: Any = None,
     metrics: Mapping[str, Callable[[Any, Any], float]] | None = None,
     callbacks: Sequence[Any] = (),
     shuffle: bool = True,
@@ -179,40 +190,43 @@ def fit(
     shuffling; validation_data is (x, y[, weight]).  The history gets each epoch's mean training
     loss ("loss": with dropout, without penalties), "val_loss", and the metrics of the validation
     part ("val_auc") and, where x is arrays, of the training part ("auc").  callbacks: functions of
-    the `Run`, called after each epoch, or objects with any of on_start, on_step, on_epoch, on_end.
-    Ctrl-C ends training and returns the history so far.  A NaN or infinity is a FloatingPointError
-    that names the epoch, the step and the first part whose output or gradient went bad; θ is then
-    as before that step.  verbose=0 is silent.
+    the `Run`, called after each epoch, or objects with any of on_start, on_step, on_epoch, on_end
+    (always called).  Ctrl-C ends training and returns the history so far.  A NaN or infinity is a
+    FloatingPointError that names the epoch, the step and the first part whose output or gradient
+    went bad; θ is then as before that step.  verbose=0 is silent.
     """
     whole_number("fit", "epochs", epochs, least=0)
-    data = None
+    optimizer = Adam() if optimizer is None else optimizer
+    if isinstance(optimizer.learning_rate, Mapping):
+        network.check_patterns("learning_rate", optimizer.learning_rate)
+    data: Any = None
     if callable(x):
         beside = (y, sample_weight, class_weight, validation_split or None)
         if any(given is not None for given in beside):
             raise ValueError("fit: a batch source comes alone: no y, weights or validation_split")
         source: Any = x
     else:
-        xs, target, weight = network.batch(x, y, sample_weight)
-        names = [*(f"x[{i}]" for i in range(len(xs))), "y", "sample_weight"]
-        for name, a in zip(names, (*xs, target, weight)):
-            check_finite(name, a)
+        xs, target, weight = checked_batch(network, x, y, sample_weight)
         labels = y if y is None or hasattr(y, "tocsr") else np.asarray(y)
-        if class_weight is not None:
-            weight = class_weights(labels, class_weight, weight).astype(network.dtype)
         n = xs[0].shape[0]
         cut = int(n * (1 - validation_split)) if 0 <= validation_split < 1 else 0
         if not cut:
             raise ValueError(f"fit: validation_split={validation_split!r} of {n} rows leaves none")
         if cut < n:
-            warn_of_drift(target[:cut], target[cut:])
+            if validation_data is not None:
+                raise ValueError("fit: validation_split and validation_data: give one of them")
+            warn_of_drift(target, cut)
             validation_data = rows_of((xs, labels, weight), slice(cut, n))
             xs, target, labels, weight = rows_of((xs, target, labels, weight), slice(cut))
-        data = (xs, labels, weight)
+        if class_weight is not None:
+            weight = class_weights(target, class_weight, weight).astype(network.dtype)
+        data = (xs, labels)
         batches = Batches(xs, target, weight, whole_number("fit", "batch_size", batch_size))
         source = batches if shuffle else lambda rng: batches()
+    if validation_data is not None:
+        checked_batch(network, *validation_data)
     told = [*callbacks, Progress()] if verbose else callbacks
-    run = Run(network, Adam() if optimizer is None else optimizer, epochs, told)
-    g = np.zeros_like(network.theta)
+    run, g = Run(network, optimizer, epochs, told), np.zeros_like(network.theta)
     try:
         run.tell("on_start")
         while run.epoch < epochs and not run.stop:
@@ -228,79 +242,80 @@ def fit(
             run.tell("on_epoch")
     except KeyboardInterrupt:
         run.history.interrupted = True
-    run.tell("on_end")
+    finally:
+        run.tell("on_end")
     return run.history
 
 
 def train_epoch(run: Run, source: Source, g: Array) -> float:
     """One pass over the source; the mean loss.  g is zero before and after each step."""
-    network, optimizer = run.network, run.optimizer
-    theta, layer = network.theta, network.layer.without_data_gradient()
+    network, optimizer, theta = run.network, run.optimizer, run.network.theta
+    layer, dense = network.layer.without_data_gradient(), network.segments(optimizer, {})
     shuffle, draws = (np.random.default_rng([network.entropy, i, network.epochs]) for i in (0, 1))
-    segments, total, mass = network.segments(optimizer, {}), 0.0, 0.0
     network.epochs += 1
+    total = mass = 0.0
     for given in source(shuffle):
+        if not isinstance(given, tuple | list) or not 1 <= len(given) <= 3:
+            raise ValueError("fit: a batch source gives (x, y) or (x, y, weight) for each batch")
         batch = network.batch(*given)
         rows = layer.rows(*batch[0])
-        segments = network.segments(optimizer, rows) if rows else segments
+        segments = network.segments(optimizer, rows) if rows else dense
         before = draws.bit_generator.state
+        run.step += 1
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             value, _, _ = network.backprop(batch, theta, draws, g, layer)
             network.penalties(theta, rows, g)
             if not (isfinite(value) and all(finite(segment.numbers(g)) for segment in segments)):
                 draws.bit_generator.state = before
                 bad = first_bad_part(network, batch, draws)
-                raise FloatingPointError(f"epoch {run.epoch + 1}, step {run.step + 1}: {bad}")
+                raise FloatingPointError(f"epoch {run.epoch + 1}, step {run.step}: {bad}")
             optimizer.step(theta, g, segments)
         for name, part in network.parameters(g).items() if rows else [("", g)]:
             part[rows.get(name, slice(None))] = 0
         share = batch[0][0].shape[0] if batch[2] is None else float(batch[2].sum())
         total, mass = total + share * float(value), mass + share
-        run.step += 1
         run.tell("on_step")
         if run.stop:
             break
     if not mass:
         raise ValueError("fit: the batches hold no row with a positive weight")
+    if not finite(theta):
+        bad = "θ is not finite after it: the learning rate is too large"
+        raise FloatingPointError(f"epoch {run.epoch + 1}, step {run.step}: {bad}")
     return total / mass
-
-
-class Watched(Layer):
-    """A part that notes when its output, or a gradient it gives, is not finite."""
-
-    def __init__(self, path: str, part: Layer, notes: list[str]):
-        self.path, self.part, self.notes = path or repr(part), part, notes
-
-    @property
-    def shapes(self) -> dict[str, Shape]:
-        return self.part.shapes
-
-    def __call__(self, theta: Array, *inputs: Any, rng: Rng = None) -> Result:
-        y, back = self.part(theta, *inputs, rng=rng)
-        self.look("output", y)
-
-        def watched(dy: Any, g: Array) -> Any:
-            dx = back(dy, g)
-            self.look("gradient", (dx, g))
-            return dx
-
-        return y, watched
-
-    def look(self, what: str, values: Any) -> None:
-        """Note an array that is not finite, in a tuple or alone."""
-        if isinstance(values, tuple):
-            for a in values:
-                self.look(what, a)
-        elif values is not None and not np.isfinite(values).all():
-            self.notes.append(f"the {what} of {self.path} is not finite")
 
 
 def first_bad_part(network: Network, batch: Any, draws: Generator) -> str:
     """What went bad first, by the same step once more with every part watched."""
     notes: list[str] = []
-    layer = rewired(network.layer, lambda path, part: Watched(path, part, notes))
-    network.backprop(batch, network.theta, draws, None, layer)
-    return [*notes, "the loss or a penalty is not finite"][0]
+
+    def look(what: str, *arrays: Any) -> None:
+        if not all(a is None or np.isfinite(a).all() for a in arrays):
+            notes.append(f"{what} is not finite")
+
+    def watched(path: str, part: Layer) -> Any:
+        name = path or repr(part)
+
+        def call(theta: Array, *inputs: Any, rng: Rng = None) -> Result:
+            y, part_back = part(theta, *inputs, rng=rng)
+            look(f"the output of {name}", *several(y))
+
+            def back(dy: Any, g: Array) -> Any:
+                dx = part_back(dy, g)
+                look(f"the gradient of {name}", *several(dx), g)
+                return dx
+
+            return y, back
+
+        vars(call)["size"] = part.size
+        return call
+
+    xs, target, weight = batch
+    pred, back = rewired(network.layer, watched)(network.theta, *xs, rng=draws)
+    value, dpred = network.loss(pred, target, weight)
+    look("the loss or its gradient", value, *several(dpred))
+    back(dpred, np.zeros_like(network.theta))
+    return [*notes, "a penalty is not finite"][0]
 
 
 def finite(a: Array) -> bool:
@@ -310,54 +325,51 @@ def finite(a: Array) -> bool:
 
 def rows_of(a: Any, rows: Any) -> Any:
     """Rows of an array, or of each in a tuple; None stays."""
-    return (
-        tuple(rows_of(b, rows) for b in a) if isinstance(a, tuple) else a if a is None else a[rows]
-    )
+    if isinstance(a, tuple):
+        return tuple(rows_of(part, rows) for part in a)
+    return None if a is None else a[rows]
 
 
-def class_weights(labels: Any, by_class: Mapping[Any, float], weight: Array | None) -> Array:
-    """Each row's weight: its own, times its class's.
+def checked_batch(network: Network, x: Any, y: Any = None, weight: Any = None) -> Any:
+    """`Network.batch`, after the check that its real numbers are finite and no weight is < 0."""
+    xs, target, weight = network.batch(x, y, weight)
+    names = ["x"] if len(xs) == 1 else [f"x[{i}]" for i in range(len(xs))]
+    for name, a in zip([*names, "y", "weight"], (*xs, target, weight)):
+        if a is not None and a.dtype.kind == "f":
+            with np.errstate(invalid="ignore"):  # 0 · a is NaN where a is not finite, in CSR too
+                at = tuple(int(axis[0]) for axis in (a * 0).nonzero() if len(axis))
+            if at:
+                place = ", column ".join(map(str, at))
+                raise ValueError(f"{name} is {a[at]} in row {place}; expected finite numbers")
+    if weight is not None:
+        check_range(network.loss, "weight", weight, inf)
+    return xs, target, weight
 
-    >>> class_weights(np.array([0, 1, 1]), {0: 2.0, 1: 1.0}, None)
-    array([2., 1., 1.])
-    """
-    classes, which = np.unique(labels, return_inverse=True)
-    missing = [label for label in classes.tolist() if label not in by_class]
-    if missing or which.size != len(labels):
-        raise ValueError(
-            f"fit: class_weight has no entry for {missing or 'rows of several targets'}"
-        )
-    factors = np.array([float(by_class[label]) for label in classes.tolist()])[which.ravel()]
-    return factors if weight is None else factors * weight
+
+def class_weights(target: Any, by_class: Mapping[Any, float], weight: Array | None) -> Array:
+    """Each row's weight: its own, times its class's."""
+    if not one_column(target):
+        raise ValueError("fit: class_weight needs a target of one label a row")
+    classes, which = np.unique(target, return_inverse=True)
+    if missing := [label for label in classes.tolist() if label not in by_class]:
+        raise ValueError(f"fit: class_weight has no entry for {missing}")
+    factors = [real_number("fit", "class_weight", by_class[label]) for label in classes.tolist()]
+    return np.array(factors)[which.ravel()] * (1 if weight is None else weight)
 
 
-def warn_of_drift(first: Any, last: Any) -> None:
-    """Warn when a label's rate in the last rows differs by more than chance allows (|z| > 4)."""
-    n, m = first.shape[0], last.shape[0]
-    one_column = isinstance(first, np.ndarray) and first.size == n
-    for label in np.unique(last)[:20] if one_column else ():
-        p, q = float((first == label).mean()), float((last == label).mean())
-        pooled = (n * p + m * q) / (n + m)
-        if abs(p - q) > 4 * sqrt(pooled * (1 - pooled) * (1 / n + 1 / m)):
-            text = f"validation_split takes the last rows: {q:.1%} of them are {label:g}, "
-            warnings.warn(text + f"{p:.1%} before; shuffle, or give validation_data", stacklevel=3)
+def warn_of_drift(target: Any, cut: int) -> None:
+    """Warn when a label is so frequent in the last rows that Chernoff's bound says p < e⁻¹²."""
+    last = target[cut:] if one_column(target) else []
+    for label in np.unique(last)[:20]:
+        k, m, rate = np.count_nonzero(last == label), len(last), (target == label).mean()
+        surprise = sum(c * log(c / (m * p)) for c, p in ((k, rate), (m - k, 1 - rate)) if c)
+        if surprise > 12:
+            text = f"validation_split takes the last rows: {k / m:.1%} of them are {label:g}, "
+            text += f"{(target[:cut] == label).mean():.1%} before; shuffle, or give validation_data"
+            warnings.warn(text, stacklevel=3)
             return
 
 
-def check_finite(name: str, a: Any) -> None:
-    """Raise, naming the place, where real input has a NaN or an infinity.
-
-    >>> check_finite("x", np.array([[1.0, np.nan]]))
-    Traceback (most recent call last):
-    ValueError: x is nan in row 0, column 1; expected finite numbers
-    """
-    sparse = hasattr(a, "tocsr")
-    values = a.data if sparse else a
-    if a is None or values.dtype.kind != "f" or np.isfinite(values).all():
-        return
-    at = tuple(np.argwhere(~np.isfinite(values))[0].tolist())
-    value = values[at]
-    if sparse:
-        at = int(np.searchsorted(a.indptr, at[0], side="right")) - 1, int(a.indices[at[0]])
-    column = "".join(f", column {i}" for i in at[1:])
-    raise ValueError(f"{name} is {value} in row {at[0]}{column}; expected finite numbers")
+def one_column(target: Any) -> bool:
+    """Whether a target is an array of one number a row."""
+    return isinstance(target, np.ndarray) and target.size == len(target)
