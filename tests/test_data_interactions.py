@@ -372,11 +372,11 @@ def test_errors_of_a_file_name_the_line(tmp_path: Path, text: str, line: str) ->
 
 
 def test_lists_and_a_broken_gzip(tmp_path: Path) -> None:
-    (tmp_path / "train.txt").write_text("0 5 6\n1\n2 6\n")
+    (tmp_path / "train.txt").write_text("0 5 6\n1\n2 6\n7\n")
     (tmp_path / "test.txt").write_text("1 5 9\n")
     train, test = read_lists(tmp_path / "train.txt", tmp_path / "test.txt")
     assert pairs_of(train) == [(0, 5), (0, 6), (2, 6)] and pairs_of(test) == [(1, 5), (1, 9)]
-    assert sorted(train.users) == [0, 1, 2] and train.items.ids == [5, 6, 9]
+    assert sorted(train.users) == [0, 1, 2, 7] and train.items.ids == [5, 6, 9]
     (tmp_path / "bad.txt").write_text("0 5\n1 five\n")
     with pytest.raises(ValueError, match="bad.txt, line 2: found '1 five', expected whole numbers"):
         read_lists(tmp_path / "bad.txt")

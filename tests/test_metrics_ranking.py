@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 from sklearn.metrics import ndcg_score, roc_auc_score
 
 from nnrec.metrics.beyond_accuracy import coverage, gini, intra_list_diversity, novelty
-from nnrec.metrics.ranking import evaluate_ranking, top_n
+from nnrec.metrics.ranking import _leaders, evaluate_ranking, top_n
 
 SIZES = st.integers(1, 19)
 TIES = ("pessimistic", "optimistic", "expected")
@@ -225,6 +225,8 @@ def test_top_n_of_many_items_in_two_stages() -> None:
         expected = np.argsort(-scores, axis=1, kind="stable")
         for n in (1, 20, 499, 500, 501, 4001):
             assert np.array_equal(top_n(scores, n), expected[:, :n])
+    row, *_ = _leaders(rng.random((7, 4001)), 20)
+    assert np.bincount(row).max() < 40, "few are sorted"
 
 
 def test_users_without_positives_are_skipped_or_zero() -> None:

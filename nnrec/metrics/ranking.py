@@ -11,7 +11,9 @@ For a user with the relevant items R, of which h stand among the first n of the 
 
 and then the plain mean over users.  d is |R| (`denominator="relevant"`, as in pytrec_eval's recall
 and map_cut, LightGCN, …) or min(n, |R|) ("attainable", as in the variational autoencoder's paper).
-Relevance is yes or no.  Measures of the lists as a whole are in `nnrec.metrics.beyond_accuracy`.
+Relevance is yes or no.  pytrec_eval and ranx agree where no scores tie (they then go by id or by
+place); pytrec_eval's recip_rank has no n.  scikit-learn's ndcg_score takes the mean over the orders
+of ties, as `ties="expected"`.  Measures of whole lists are in `nnrec.metrics.beyond_accuracy`.
 """
 
 from __future__ import annotations
@@ -212,7 +214,7 @@ def _leaders(scores: Array, n: int) -> tuple[Array, Array, Array]:
     rest = scores[:, depth * groups :]
     np.maximum(maxima[:, : rest.shape[1]], rest, out=maxima[:, : rest.shape[1]])
     bound = np.full((len(scores), 1), np.finfo(scores.dtype).min, scores.dtype)
-    if n < groups:
+    if n <= groups:
         np.maximum(bound, np.partition(maxima, -n, axis=1)[:, -n, None], out=bound)
     row, item = np.divmod(np.flatnonzero(scores >= bound), max(items, 1))
     value = scores[row, item]
@@ -270,8 +272,8 @@ def _metrics(
     relevance[cell] = (p / e)[run]
     others = j * (p - 1)[run] / np.maximum(e - 1, 1)[run]  # positives before it in its own run
     precision[cell] = relevance[cell] * (before[run] + 1 + others) / (cell[1] + 1)
-    leading = before[run] == 0  # P(not at place j | not before j) is 1 − p / (e − j)
-    no_hit[cell[0][leading], cell[1][leading]] = np.maximum(1 - p[run] / (e[run] - j), 0)[leading]
+    # P(not at place j | not before j); after a user's first run of positives the product is 0.
+    no_hit[cell] = np.maximum(1 - p[run] / (e[run] - j), 0)
     hit = 1 - np.cumprod(no_hit, axis=1)
     rank = np.arange(1, depth + 1)
     discount = 1 / np.log2(1 + rank)
