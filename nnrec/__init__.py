@@ -15,12 +15,12 @@ _HOMES = {
         "Composite Concatenate CosineDecay Dense Dot Dropout EarlyStopping Embedding "
         "ExponentialDecay History L1 L2 Layer LayerNorm LinearDecay Loss MSE "
         "Multiply Network Normal Optimizer RMSProp ReLU SGD Sequential Sigmoid "
-        "SigmoidCrossEntropy Softmax SoftmaxCrossEntropy Tanh check_gradients relu sigmoid softmax "
-        "tanh"
+        "SigmoidCrossEntropy Softmax SoftmaxCrossEntropy Tanh relu sigmoid softmax tanh"
     ),
     "nnrec.data": "Cleaning Features GaussianNoise Mixup Table",
     "nnrec.estimators": "NeuralClassifier NeuralRegressor",
     "nnrec.files": "load save",
+    "nnrec.gradcheck": "check_gradients",
     "nnrec.storage": "FormatError",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}

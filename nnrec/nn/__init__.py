@@ -2,7 +2,6 @@
 
 from nnrec.nn.activations import relu, sigmoid, softmax, tanh
 from nnrec.nn.composites import Add, Composite, Concatenate, Dot, Multiply, Sequential
-from nnrec.nn.gradcheck import check_gradients
 from nnrec.nn.initializers import Normal
 from nnrec.nn.layers import (
     Dense,

@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -80,8 +80,10 @@ class Planted(Layer):
     def rows(self, *inputs: Any) -> dict[str, Array]:
         return self.layer.rows(*inputs)
 
-    def without_data_gradient(self) -> Layer:
-        return Planted(self.layer.without_data_gradient(), self.hook, self.name, self.rate)
+    def without_data_gradient(self) -> Self:
+        twin = copy.copy(self)
+        twin.layer = self.layer.without_data_gradient()
+        return twin
 
     def __call__(self, theta: Array, *inputs: Any, rng: Generator | None = None) -> Any:
         return self.hook(Call(self.layer, theta, inputs, rng, self.rate, self.memory))
@@ -136,12 +138,15 @@ class Mistake:
     contract: bool = False
     suits: Callable[[Any], bool] = field(default=lambda layer: True, repr=False)
 
-    def plant(self, subject: Any, rate: float = RATE) -> Any:
+    def plant(
+        self, subject: Any, rate: float = RATE, only: str | None = None, path: str = ""
+    ) -> Any:
         """A twin of a layer, loss or Network with this mistake wherever it can stand; else None.
 
         rate: the learning rate, for mistakes that use weights which a step has already changed.
+        only: the path of the one part to plant it in, or "loss".  path: that of the subject itself.
 
-        >>> from nnrec.nn import MSE, Dense, ReLU, Tanh, check_gradients
+        >>> from nnrec import MSE, Dense, ReLU, Tanh, check_gradients
         >>> from nnrec.teach import MISTAKES
         >>> wrong = MISTAKES["relu-mask-forgotten"]
         >>> net = Network([Dense(3, 5), ReLU(), Dense(5, 1)], MSE(), rng=0)
@@ -152,14 +157,16 @@ class Mistake:
         True
         """
         if isinstance(subject, Network):
-            return self.plant_network(subject, rate)
-        if isinstance(subject, Composite) and not self.whole:
-            parts = {name: self.plant(part, rate) for name, part in subject.parts.items()}
+            return self.plant_network(subject, rate, only)
+        here = only is None or only == path
+        if isinstance(subject, Composite) and not (self.whole and here):
+            under = f"{path}." if path else ""
+            parts = {k: self.plant(p, rate, only, under + k) for k, p in subject.parts.items()}
             if any(parts.values()):
                 kept = {name: part or subject.parts[name] for name, part in parts.items()}
                 inside = subject.with_parts(kept)
-                return self.wrap(inside, rate) or inside
-        return self.wrap(subject, rate)
+                return here and self.wrap(inside, rate) or inside
+        return self.wrap(subject, rate) if here else None
 
     def wrap(self, subject: Any, rate: float) -> Any:
         """The subject itself with the mistake around it, or None."""
@@ -172,16 +179,17 @@ class Mistake:
             return PlantedPenalty(subject, hook)
         return Planted(subject, hook, self.name, rate)
 
-    def plant_network(self, network: Network, rate: float) -> Network | None:
+    def plant_network(self, network: Network, rate: float, only: str | None) -> Network | None:
         """A copy of a network with a planted layer, loss or penalty; None when it has no place."""
-        planted: dict[str, Any] = {"layer": self.plant(network.layer, rate)}
-        if not self.whole or planted["layer"] is None:
+        planted: dict[str, Any] = {"layer": self.plant(network.layer, rate, only)}
+        if only == "loss" or (only is None and not (self.whole and planted["layer"])):
             planted["loss"] = self.plant(network.loss)
-        penalties = [self.plant(penalty) for penalty in network.penalty]
-        if any(penalties):
-            planted["penalty"] = [p or real for p, real in zip(penalties, network.penalty)]
-        if Network in self.hooks and network.penalty:
-            planted["loss_and_grad"] = self.hooks[Network](network)
+        if only is None:
+            penalties = [self.plant(penalty) for penalty in network.penalty]
+            if any(penalties):
+                planted["penalty"] = [p or real for p, real in zip(penalties, network.penalty)]
+            if Network in self.hooks and network.penalty:
+                planted["loss_and_grad"] = self.hooks[Network](network)
         changes = {name: value for name, value in planted.items() if value is not None}
         twin = copy.copy(network)
         vars(twin).update(changes)

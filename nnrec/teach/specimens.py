@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from nnrec import nn
-from nnrec.nn.gradcheck import Report
+from nnrec.gradcheck import Report, check_gradients
 from nnrec.nn.layers import Array
 
 Rng = np.random.Generator
@@ -32,7 +32,7 @@ class Case:
 
     def check(self, method: str | None = None) -> Report:
         """The gradient check of this case."""
-        return nn.check_gradients(
+        return check_gradients(
             self.subject,
             *self.inputs,
             target=self.target,
