@@ -76,9 +76,6 @@ class Factors(Composite):
 
 USERS, ITEMS = RNG.integers(0, 11, 101), RNG.integers(0, 13, 101)
 
-# A fault of the library that the test shows; delete the mark with the fault.
-FAULT = pytest.mark.xfail(strict=True, reason="a known fault")
-
 
 def test_theta_is_drawn_from_the_seed_and_cast_once() -> None:
     wide, narrow = classifier(), classifier(dtype="float32")
@@ -222,7 +219,6 @@ def test_a_theta_of_float64_lifts_a_float32_network() -> None:
     np.testing.assert_array_equal(g, expected_g)
 
 
-@FAULT
 @pytest.mark.parametrize("size", [10, 49, 51])
 def test_theta_and_g_of_another_size_are_refused(size) -> None:
     net = classifier()
@@ -269,7 +265,6 @@ def test_predict_of_no_rows_is_no_rows() -> None:
     assert net.predict(csr_array(X[:0])).shape == (0, 1)
 
 
-@FAULT
 @pytest.mark.parametrize("batch_size", [0, -1, 2.5])
 def test_a_bad_batch_size_is_named(batch_size) -> None:
     net = classifier()
@@ -457,7 +452,7 @@ def test_metrics_get_vectors_from_one_output_and_y_as_it_came() -> None:
 
 @pytest.mark.parametrize(
     "y",
-    [CLASSES, np.eye(3)[CLASSES], pytest.param(csr_array(np.eye(3)[CLASSES]), marks=FAULT)],
+    [CLASSES, np.eye(3)[CLASSES], csr_array(np.eye(3)[CLASSES])],
     ids=["labels", "one-hot", "CSR"],
 )
 def test_metrics_get_all_columns_of_several_outputs(y) -> None:
@@ -501,7 +496,6 @@ def test_summary_knows_parts_below_parts() -> None:
     assert "sequential_1.dense_1" in nested and "7,001" in nested
 
 
-@FAULT
 def test_summary_of_a_lone_layer() -> None:
     single = Network(Dense(5, 3), MSE(), rng=0).summary()
     assert "Dense(5, 3)" in single and f"{4 * 15} FLOPs" in single

@@ -33,9 +33,6 @@ from nnrec import (
 
 Number = dict[str, float]
 
-# A fault of the library that the test shows; delete the mark with the fault.
-FAULT = pytest.mark.xfail(strict=True, reason="a known fault")
-
 
 def sgd(w, g, s: Number, t, rate, momentum=0.0, nesterov=False, weight_decay=0.0) -> float:
     g = g + weight_decay * w
@@ -447,7 +444,6 @@ class Sometimes(Embedding):
         return super().rows(ids) if len(ids) < 4 else {}
 
 
-@FAULT
 def test_rows_may_be_named_in_some_batches_only() -> None:
     steps = touched(4)
     assert {len(ids) < 4 for ids, _ in steps} == {True, False}

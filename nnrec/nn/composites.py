@@ -70,7 +70,10 @@ class Composite(Layer):
         return bound
 
     def part_rows(self, name: str, *inputs: Any) -> dict[str, Array]:
-        """The rows that `inputs` touch in one part, under the composite's parameter names."""
+        """The rows that `inputs` touch in one part, under the composite's parameter names.
+
+        Of a part that is called twice, name the rows of both calls: pass it their ids joined.
+        """
         return {f"{name}.{k}": rows for k, rows in self.parts[name].rows(*inputs).items()}
 
     def with_parts(self, parts: Mapping[str, Layer]) -> Self:
@@ -148,6 +151,7 @@ class Sequential(Composite):
         def back(dy: Any, g: Array) -> Any:
             for back_part in reversed(backs):
                 dy = back_part(dy, g)
+                dy = dy[0] if isinstance(dy, tuple) and len(dy) == 1 else dy
             return dy
 
         return y, back

@@ -14,8 +14,6 @@ import numpy as np
 from nnrec.nn import activations as act
 from nnrec.nn.arguments import Array, Described, real_number
 
-LARGEST = float(np.finfo(float).max)
-
 
 class Loss(Described):
     """What losses share: how targets arrive, how rows are averaged, what a prediction means.
@@ -51,7 +49,7 @@ class Loss(Described):
             return losses.sum() / n, d / n
         if np.shape(weight) != (n,):
             raise ValueError(f"{self!r}: weight has shape {np.shape(weight)}, expected ({n},)")
-        check_range(self, "weight", weight, LARGEST)
+        check_range(self, "weight", weight)
         share = weight / (weight.sum() or 1)
         return (share * losses).sum(), d * share[:, None]
 
@@ -176,7 +174,7 @@ def class_target(loss: Loss, pred: Array, target: Any) -> Array:
     """Labels (n,) as one-hot rows; else the target (n, classes), CSR too, as a dense array."""
     if target.ndim != 1:
         t = loss.matched(pred, target.toarray() if hasattr(target, "toarray") else target)
-        check_range(loss, "target", t, LARGEST)
+        check_range(loss, "target", t)
         return t
     if pred.ndim != 2 or not len(pred) or len(target) != len(pred):
         found = f"pred has shape {pred.shape} and labels {target.shape}"
@@ -191,11 +189,12 @@ def class_target(loss: Loss, pred: Array, target: Any) -> Array:
     return t
 
 
-def check_range(owner: Any, name: str, values: Array, most: float) -> None:
-    """Raise, naming the row, unless all values lie in [0, most]."""
+def check_range(owner: Any, name: str, values: Array, most: float = np.inf) -> None:
+    """Raise, naming the row, unless all values are finite and lie in [0, most]."""
     real = values.real
-    if not 0 <= float(real.min(initial=0)) <= float(real.max(initial=0)) <= most:
-        at = tuple(np.argwhere(~((real >= 0) & (real.astype(float) <= most)))[0])
+    fine = (real >= 0) & (real <= most) & (real < np.inf)
+    if not fine.all():
+        at = tuple(np.argwhere(~fine)[0])
         wanted = "0 to 1" if most == 1 else "≥ 0 and finite"
         raise ValueError(f"{owner!r}: {name} {values[at]} in row {at[0]}, expected {wanted}")
 

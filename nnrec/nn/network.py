@@ -6,6 +6,7 @@ integer ids and class labels stay) and seeds become Generators.  The loop is in 
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -56,10 +57,13 @@ class Network:
         self.frozen = [frozen] if isinstance(frozen, str) else list(frozen)
         self.penalty = [penalty] if isinstance(penalty, Penalty) else list(penalty)
         self.check_patterns("frozen", self.frozen)
-        generator = np.random.default_rng(rng)
-        self.entropy = int(generator.integers(2**63))  # of the streams of shuffle, dropout, …
+        self.entropy = int(np.random.default_rng(rng).integers(2**63))  # of every stream to come
         self.epochs = 0
-        self.theta = self.layer.init(generator).astype(self.dtype)
+
+    @cached_property
+    def theta(self) -> Array:
+        """All parameters in one vector, drawn when it is first asked for."""
+        return self.layer.init(np.random.default_rng([self.entropy, 2])).astype(self.dtype)
 
     def check_patterns(self, argument: str, patterns: Iterable[str]) -> None:
         """Raise unless each pattern fits the path of a parameter."""
@@ -94,9 +98,9 @@ class Network:
         of the network changes.
         """
         for name, vector in (("theta", theta), ("g", g)):
-            if vector is not None and vector.shape != self.theta.shape:
-                size = self.theta.size
-                raise ValueError(f"Network: {name} has shape {vector.shape}, expected ({size},)")
+            if vector is not None and vector.shape != (self.layer.size,):
+                wanted = f"expected ({self.layer.size},)"
+                raise ValueError(f"Network: {name} has shape {vector.shape}, {wanted}")
         theta = self.theta if theta is None else theta
         generator = None if rng is None else np.random.default_rng(rng)
         batch = self.batch(x, y, weight, theta)
@@ -136,7 +140,10 @@ class Network:
             yield at, self.layer(self.theta, *rows_of(xs, at))[0]
 
     def predict(self, x: Any, batch_size: int = 4096, link: bool = True) -> Any:
-        """The estimates in the target's units, by blocks of rows; link=False: the raw outputs."""
+        """The estimates in the target's units, by blocks of rows; link=False: the raw outputs.
+
+        A NaN in x gives NaN in its row.
+        """
         pred = joined([pred for _, pred in self.outputs(self.inputs(x), batch_size)])
         return self.loss.inverse_link(pred) if link else pred
 
@@ -227,7 +234,7 @@ class Network:
                 flops += (6 if i else 4) * part.inputs * part.outputs
         still = sum(b - a for name, (a, b, _) in self.layer.places.items() if self.is_frozen(name))
         frozen = f", {still:,} frozen" if still else ""
-        lines.append(f"{'total':<58}{self.theta.size:>12,}{frozen}")
+        lines.append(f"{'total':<58}{self.layer.size:>12,}{frozen}")
         return "\n".join([*lines, f"{self.loss!r}, {self.dtype}, {flops:,} FLOPs a row and step"])
 
 

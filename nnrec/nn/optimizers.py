@@ -9,7 +9,7 @@ rows of a table, at the cost of these rows.  Frozen parameters are ranges left o
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import cos, exp, inf, pi, sqrt
+from math import cos, inf, pi, sqrt
 from typing import Any
 
 import numpy as np
@@ -239,18 +239,9 @@ class Adam(Optimizer):
         c1, root_c2 = 1 - self.beta1**t, (1 - self.beta2**t) ** 0.5
         if isinstance(t, np.ndarray):
             c1, root_c2 = c1.astype(theta.dtype), root_c2.astype(theta.dtype)
-        scratch = g * (1 - self.beta1)
-        m *= self.beta1
-        m += scratch
-        np.multiply(g, g, out=scratch)
-        scratch *= 1 - self.beta2
-        v *= self.beta2
-        v += scratch
-        np.sqrt(v, out=scratch)
-        scratch += self.epsilon * root_c2
-        np.divide(m, scratch, out=scratch)
-        scratch *= rate * root_c2 / c1
-        theta -= scratch
+        m += (1 - self.beta1) * (g - m)
+        v += (1 - self.beta2) * (g * g - v)
+        theta -= (rate * root_c2 / c1) * (m / (np.sqrt(v) + self.epsilon * root_c2))
 
 
 @dataclass(eq=False, repr=False)
@@ -305,12 +296,20 @@ class CosineDecay(LinearDecay):
         return (1 + cos(pi * done)) / 2
 
 
-class ExponentialDecay(LinearDecay):
-    """A schedule: the same by equal factors, down to a share of e⁻⁵ of the way, then `end`.
+@dataclass(frozen=True)
+class ExponentialDecay:
+    """A schedule: `start` times `rate` for every `steps` steps, smoothly.
 
-    >>> [round(ExponentialDecay(1.0, steps=5)(step), 3) for step in (0, 1, 2, 9)]
-    [1.0, 0.368, 0.135, 0.0]
+    >>> [ExponentialDecay(1.0, steps=10, rate=0.5)(step) for step in (0, 10, 20)]
+    [1.0, 0.5, 0.25]
     """
 
-    def left(self, done: float) -> float:
-        return exp(-5 * done) if done < 1 else 0.0
+    start: float
+    steps: int
+    rate: float = 0.5
+
+    def __post_init__(self) -> None:
+        whole_number("ExponentialDecay", "steps", self.steps)
+
+    def __call__(self, step: int) -> float:
+        return float(self.start * self.rate ** (step / self.steps))

@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from math import inf, isfinite, log
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from nnrec.nn.network import Network
 
 Source = Callable[[Generator], Iterable[Any]]
+EVENTS = ("on_start", "on_step", "on_epoch", "on_end")
 
 
 class History(dict[str, list[float]]):
@@ -225,16 +227,22 @@ def fit(
         source = batches if shuffle else lambda rng: batches()
     if validation_data is not None:
         checked_batch(network, *validation_data)
+    for callback in callbacks:
+        if not (callable(callback) or any(hasattr(callback, event) for event in EVENTS)):
+            raise TypeError(
+                f"fit: callback {callback!r} is no function and has no on_epoch or the like"
+            )
     told = [*callbacks, Progress()] if verbose else callbacks
     run, g = Run(network, optimizer, epochs, told), np.zeros_like(network.theta)
+    evaluate = partial(network.evaluate, metrics=metrics)
     try:
         run.tell("on_start")
         while run.epoch < epochs and not run.stop:
             figures = {"loss": train_epoch(run, source, g)}
             if data is not None and metrics:
-                figures = network.evaluate(*data, metrics=metrics) | figures
+                figures = evaluate(*data) | figures
             if validation_data is not None:
-                held = network.evaluate(*validation_data, metrics=metrics)
+                held = evaluate(*validation_data)
                 figures |= {f"val_{name}": value for name, value in held.items()}
             for name, value in figures.items():
                 run.history.setdefault(name, []).append(value)
@@ -342,7 +350,7 @@ def checked_batch(network: Network, x: Any, y: Any = None, weight: Any = None) -
                 place = ", column ".join(map(str, at))
                 raise ValueError(f"{name} is {a[at]} in row {place}; expected finite numbers")
     if weight is not None:
-        check_range(network.loss, "weight", weight, inf)
+        check_range(network.loss, "weight", weight)
     return xs, target, weight
 
 
