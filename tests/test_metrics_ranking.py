@@ -268,6 +268,8 @@ def test_scores_may_come_in_blocks_and_are_left_alone() -> None:
         asked.append(len(users))
         return scores[users]
 
+    whole = evaluate_ranking(lambda users: scores, truth, seen=seen, n=5, without_positives="zero")
+    assert np.array_equal(scores, before)
     whole = evaluate_ranking(scores, truth, seen=seen, n=5)
     parts = evaluate_ranking(block_of, truth, seen=seen, n=5, block=7)
     assert asked[:-1] == [7] * (len(asked) - 1) and np.array_equal(scores, before)

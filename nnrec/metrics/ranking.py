@@ -211,8 +211,6 @@ def _leaders(scores: Array, n: int) -> tuple[Array, Array, Array]:
     groups = min(items, 8 * n)
     depth = items // max(groups, 1)
     maxima = scores[:, : depth * groups].reshape(len(scores), depth, groups).max(axis=1)
-    rest = scores[:, depth * groups :]
-    np.maximum(maxima[:, : rest.shape[1]], rest, out=maxima[:, : rest.shape[1]])
     bound = np.full((len(scores), 1), np.finfo(scores.dtype).min, scores.dtype)
     if n <= groups:
         np.maximum(bound, np.partition(maxima, -n, axis=1)[:, -n, None], out=bound)

@@ -14,7 +14,7 @@ import numpy as np
 
 from nnrec.data.interactions import Interactions
 from nnrec.nn.arguments import real_number
-from nnrec.recommend.scoring import Array, LinearModel, check_events
+from nnrec.recommend.scoring import Array, LinearModel, check_events, positive_number
 
 BLOCK = 256  # rows at a time, so that nothing beside the results grows with n_items²
 
@@ -36,7 +36,7 @@ class EDLAE(LinearModel):
     item_weights: Array
 
     def __init__(self, l2: float = 500.0, kappa: float = 0.3, beta: float = 0.5) -> None:
-        self.l2 = _positive(type(self).__name__, l2)
+        self.l2 = positive_number(type(self).__name__, "l2", l2)
         self.kappa, self.beta = (
             real_number(type(self).__name__, name, value)
             for name, value in (("kappa", kappa), ("beta", beta))
@@ -83,12 +83,6 @@ class EASE(EDLAE):
 
     def __init__(self, l2: float = 500.0) -> None:
         super().__init__(l2, kappa=0.0, beta=0.0)
-
-
-def _positive(owner: str, l2: float) -> float:
-    if real_number(owner, "l2", l2) == 0:
-        raise ValueError(f"{owner}: l2=0, expected a number > 0")
-    return float(l2)
 
 
 def _mirrored(matrix: Array) -> Array:

@@ -16,7 +16,7 @@ import numpy as np
 
 from nnrec.data.interactions import Interactions
 from nnrec.nn.arguments import real_number, whole_number
-from nnrec.recommend.scoring import Array, ScoringModel, check_events, check_fitted
+from nnrec.recommend.scoring import Array, ScoringModel, check_events, check_fitted, positive_number
 
 CELLS = 2_000_000  # numbers in the stack of gathered rows that are multiplied at a time
 
@@ -52,7 +52,7 @@ class IALS(ScoringModel):
         rng: Any = 0,
     ) -> None:
         self.dim = whole_number("IALS", "dim", dim)
-        self.l2 = real_number("IALS", "l2", l2)
+        self.l2 = positive_number("IALS", "l2", l2)
         self.unobserved = real_number("IALS", "unobserved", unobserved)
         self.frequency = real_number("IALS", "frequency", frequency)
         self.epochs = whole_number("IALS", "epochs", epochs)
@@ -106,7 +106,7 @@ class IALS(ScoringModel):
             there = column < lengths[own, None]
             cell = np.minimum(weights.indptr[own, None] + column, weights.nnz - 1)
             index = np.where(there, weights.indices[cell], len(fixed))
-            weight = np.where(there, weights.data[cell], 0).astype(np.float32)[..., None]
+            weight = weights.data[cell].astype(np.float32)[..., None]
             rows = padded[index] * np.sqrt(weight)
             normal = rows.transpose(0, 2, 1) @ rows + always + penalty[own, None, None] * eye
             right = (padded[index] * weight).sum(axis=1)[..., None]

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from nnrec.data.interactions import Interactions
-from nnrec.nn.arguments import Described
+from nnrec.nn.arguments import Described, real_number
 
 Array = np.ndarray[Any, Any]
 
@@ -83,3 +83,10 @@ def check_events(model: ScoringModel, interactions: Any) -> None:
         raise TypeError(f"{type(model).__name__}.fit: found {found}, expected Interactions")
     if not len(interactions):
         raise ValueError(f"{type(model).__name__}.fit: no event to learn from")
+
+
+def positive_number(owner: str, name: str, value: Any) -> float:
+    """A number > 0, such as a λ without which a system may have no solution."""
+    if real_number(owner, name, value) == 0:
+        raise ValueError(f"{owner}: {name}={value!r}, expected a number > 0")
+    return float(value)
