@@ -94,6 +94,12 @@ def test_other_dtypes_are_refused(dtype) -> None:
         classifier(dtype=dtype)
 
 
+@pytest.mark.parametrize("loss", [MSE, None, np.subtract])
+def test_a_loss_is_an_instance(loss) -> None:
+    with pytest.raises(TypeError, match="Network: loss=.*expected a Loss, such as MSE()"):
+        Network([Dense(5, 1)], loss)
+
+
 def test_a_list_is_a_sequential_and_no_list_is_none() -> None:
     one = Network(Sequential([Dense(5, 1)]), MSE(), rng=0)
     other = Network([Dense(5, 1)], MSE(), rng=0)

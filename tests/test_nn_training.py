@@ -682,6 +682,11 @@ def test_a_function_is_called_after_each_epoch() -> None:
     net.fit(X, Y, optimizer=optimizer, callbacks=[same], verbose=0)
 
 
+def test_a_callback_that_hears_nothing_is_refused() -> None:
+    with pytest.raises(TypeError, match="fit: callback 'checkpoint' is no function"):
+        classifier().fit(X, Y, callbacks=["checkpoint"], verbose=0)
+
+
 def test_stop_ends_training_after_the_epoch_or_the_step() -> None:
     def at_two(run):
         run.stop = run.epoch == 2
