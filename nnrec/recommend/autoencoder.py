@@ -10,30 +10,18 @@ E = mean over users of −Σ_j x_j ln softmax(logits)_j + β KL(N(μ, σ²) ‖ 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
+from nnrec import nn
 from nnrec.data.interactions import Interactions
-from nnrec.nn import (
-    L2,
-    Adam,
-    Add,
-    Composite,
-    Dense,
-    Layer,
-    LinearDecay,
-    Loss,
-    Network,
-    Sequential,
-    SoftmaxCrossEntropy,
-    Tanh,
-)
 from nnrec.nn.layers import Array, Generator, Result, Rng
-from nnrec.recommend.scoring import ScoringModel, check_events, check_fitted
+from nnrec.recommend.network_model import NetworkModel
+from nnrec.recommend.scoring import check_fitted
 
 
-class Sample(Layer):
+class Sample(nn.Layer):
     """z = μ + σ ε, ε ~ N(0, 1), in training; z = μ otherwise: m (n, 2 d) is [μ | ln σ²], z (n, d).
 
     dμ = dz,  d ln σ² = dz · ε σ / 2.  The trick that lets a gradient pass a draw (Kingma & Welling
@@ -53,20 +41,21 @@ class Sample(Layer):
         return mean + shift, back
 
 
-class Coder(Composite):
+class Coder(nn.Composite):
     """Logits (n, items) from CSR histories (n, items); a variational one gives [μ | ln σ²] too."""
 
     def __init__(self, items: int, hidden: int, dim: int, variational: bool, skip: bool):
+        self.items, self.hidden, self.dim = items, hidden, dim
         self.variational, self.skip = variational, skip
-        encoder = [Dense(items, hidden), Tanh(), *[Dense(hidden, 2 * dim)] * variational]
+        encoder = [nn.Dense(items, hidden), nn.Tanh(), *[nn.Dense(hidden, 2 * dim)] * variational]
         width = dim if variational else hidden
-        parts: dict[str, Layer] = {"encoder": Sequential(encoder)}
+        parts: dict[str, nn.Layer] = {"encoder": nn.Sequential(encoder)}
         if variational:
-            parts |= {"sample": Sample(), "wide": Sequential([Dense(dim, hidden), Tanh()])}
+            parts |= {"sample": Sample(), "wide": nn.Sequential([nn.Dense(dim, hidden), nn.Tanh()])}
             width = hidden
-        parts["decoder"] = Dense(width, items)
+        parts["decoder"] = nn.Dense(width, items)
         if skip:
-            parts |= {"linear": Dense(items, items, "zeros"), "add": Add()}
+            parts |= {"linear": nn.Dense(items, items, "zeros"), "add": nn.Add()}
         super().__init__(**parts)
 
     def __call__(self, theta: Array, x: Any, rng: Rng = None) -> Result:
@@ -92,7 +81,7 @@ class Coder(Composite):
         return ((y, m) if self.variational else y), back
 
 
-class EvidenceBound(Loss):
+class EvidenceBound(nn.Loss):
     """−Σ_j t_j ln softmax(y)_j + β ½ Σ_k (μ_k² + σ_k² − 1 − ln σ_k²), the mean over rows.
 
     pred (logits, [μ | ln σ²]); dμ = β μ / n,  d ln σ² = β (σ² − 1) / 2n.
@@ -102,11 +91,11 @@ class EvidenceBound(Loss):
         self.beta = beta
 
     def inverse_link(self, pred: tuple[Array, Array]) -> Array:
-        return SoftmaxCrossEntropy().inverse_link(pred[0])
+        return nn.SoftmaxCrossEntropy().inverse_link(pred[0])
 
     def __call__(self, pred: tuple[Array, Array], target: Any, weight: Any = None) -> Any:
         y, m = pred
-        value, dy = SoftmaxCrossEntropy()(y, target, weight)
+        value, dy = nn.SoftmaxCrossEntropy()(y, target, weight)
         mean, log_variance = np.split(m, 2, axis=1)
         variance = np.exp(log_variance)
         divergence = (mean * mean + variance - 1 - log_variance).sum(axis=1) / 2
@@ -140,8 +129,8 @@ def unit_rows(x: Any) -> Any:
     return scaled.astype(x.dtype)
 
 
-class AutoEncoder(ScoringModel):
-    """Rebuilds whole histories from thinned ones, trained by the one loop; folds in new users.
+class AutoEncoder(NetworkModel):
+    """Rebuilds whole histories from thinned ones; folds in new users.
 
     hidden: units of the hidden layer; dim: of the variational code.  dropout: the share of a
     history that is dropped.  beta: the weight of the divergence.  skip: a linear layer from input
@@ -167,30 +156,22 @@ class AutoEncoder(ScoringModel):
         epochs: int = 50,
         batch_size: int = 256,
         learning_rate: float = 0.003,
-        rng: int = 0,
+        rng: Any = 0,
         verbose: int = 0,
     ):
         self.hidden, self.dim, self.variational, self.skip = hidden, dim, variational, skip
         self.dropout, self.beta, self.l2, self.epochs = dropout, beta, l2, epochs
         self.batch_size, self.learning_rate = batch_size, learning_rate
         self.rng, self.verbose = rng, verbose
+        self.check_arguments()
 
-    def fit(self, interactions: Interactions, callbacks: Any = ()) -> Self:
-        check_events(self, interactions)
+    def assemble(self, interactions: Interactions) -> tuple[nn.Network, Any, int]:
         self.histories = interactions.csr()
         coder = Coder(interactions.n_items, self.hidden, self.dim, self.variational, self.skip)
-        loss = EvidenceBound(self.beta) if self.variational else SoftmaxCrossEntropy()
-        self.network = Network(coder, loss, rng=self.rng, penalty=L2(self.l2) if self.l2 else ())
-        steps = self.epochs * -(-interactions.n_users // self.batch_size)
-        rate = LinearDecay(self.learning_rate, steps, 0.03 * self.learning_rate)
-        self.network.fit(
-            Noisy(self.histories, self.dropout, self.batch_size),
-            optimizer=Adam(rate),
-            epochs=self.epochs,
-            callbacks=callbacks,
-            verbose=self.verbose,
-        )
-        return self
+        loss = EvidenceBound(self.beta) if self.variational else nn.SoftmaxCrossEntropy()
+        network = nn.Network(coder, loss, rng=self.rng, penalty=nn.L2(self.l2) if self.l2 else ())
+        source = Noisy(self.histories, self.dropout, self.batch_size)
+        return network, source, interactions.n_users
 
     def score_all(self, users: Any) -> Array:
         check_fitted(self, "network")

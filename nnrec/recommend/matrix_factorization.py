@@ -9,34 +9,19 @@ is exact and, below some 10⁴ items, cheaper than drawing negatives.  "logistic
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
+from nnrec import nn
 from nnrec.data.interactions import Interactions
 from nnrec.data.sampling import Pairwise, Pointwise
-from nnrec.nn import (
-    L2,
-    MSE,
-    Adam,
-    Batches,
-    Composite,
-    Dot,
-    Embedding,
-    Layer,
-    LinearDecay,
-    Loss,
-    Network,
-    Normal,
-    Optimizer,
-    SigmoidCrossEntropy,
-    SoftmaxCrossEntropy,
-)
-from nnrec.nn.layers import Array, Generator, Result, Rng, Shape
-from nnrec.recommend.scoring import ScoringModel, check_events, check_fitted
+from nnrec.nn.layers import Array, Result, Rng, Shape
+from nnrec.recommend.network_model import NetworkModel, with_negatives
+from nnrec.recommend.scoring import check_fitted
 
 
-class Catalogue(Layer):
+class Catalogue(nn.Layer):
     """s = p Qᵀ + b, every item's score: p (n, dim), Q (items, dim), b (items,), s (n, items).
 
         dQ = dsᵀ p,  db = Σ_rows ds,  dp = ds Q
@@ -50,10 +35,6 @@ class Catalogue(Layer):
     @property
     def shapes(self) -> dict[str, Shape]:
         return {"Q": (self.items, self.dim), "b": (self.items,)}
-
-    def init(self, rng: Generator) -> Array:
-        Q = self.initializer(rng, (self.items, self.dim))
-        return np.concatenate([Q.ravel(), np.zeros(self.items)])
 
     def __call__(self, theta: Array, p: Array, rng: Rng = None) -> Result:
         Q, b = self.split(theta)
@@ -71,12 +52,13 @@ class Catalogue(Layer):
         return (s, Q), back
 
 
-class AllItems(Composite):
+class AllItems(nn.Composite):
     """(s, p, Q): the scores of all items for a block of users (n,), and what penalties need."""
 
     def __init__(self, users: int, items: int, dim: int):
-        small = Normal(0.1 / dim**0.5)
-        super().__init__(user=Embedding(users, dim, small), item=Catalogue(items, dim, small))
+        self.users, self.items, self.dim = users, items, dim
+        small = nn.Normal(0.1 / dim**0.5)
+        super().__init__(user=nn.Embedding(users, dim, small), item=Catalogue(items, dim, small))
 
     def __call__(self, theta: Array, users: Array, rng: Rng = None) -> Result:
         on = self.bind(theta, rng)
@@ -93,18 +75,16 @@ class AllItems(Composite):
         return self.part_rows("user", *inputs)
 
 
-class Factors(Composite):
+class Factors(nn.Composite):
     """s = p_u · q_i + b_i for pairs, (n, 1); with `other` items too, the difference s_ui − s_uj."""
 
     def __init__(self, users: int, items: int, dim: int, user_bias: bool):
-        small, parts = Normal(0.1 / dim**0.5), {"user_bias": Embedding(users, 1, Normal(0.0))}
-        super().__init__(
-            user=Embedding(users, dim, small),
-            item=Embedding(items, dim, small),
-            dot=Dot(),
-            item_bias=Embedding(items, 1, Normal(0.0)),
-            **(parts if user_bias else {}),
-        )
+        self.users, self.items, self.dim, self.user_bias = users, items, dim, user_bias
+        small, bias = nn.Normal(0.1 / dim**0.5), nn.Normal(0.0)
+        parts = {"user": nn.Embedding(users, dim, small), "item": nn.Embedding(items, dim, small)}
+        if user_bias:
+            parts["user_bias"] = nn.Embedding(users, 1, bias)
+        super().__init__(**parts, item_bias=nn.Embedding(items, 1, bias), dot=nn.Dot())
 
     def __call__(self, theta: Array, *ids: Array, rng: Rng = None) -> Result:
         users, *items = ids
@@ -141,7 +121,7 @@ class Factors(Composite):
         return rows | (self.part_rows("user_bias", users) if "user_bias" in self.parts else {})
 
 
-class AllItemsLoss(Loss):
+class AllItemsLoss(nn.Loss):
     """The exact expectation of a sampled loss over all items, with its frequency-scaled penalty.
 
         E = Σ_u [ Σ_{j ∈ u} ln(1 + e^{−s_uj}) + (K n_u / I) Σ_j ln(1 + e^{s_uj}) ]
@@ -161,7 +141,7 @@ class AllItemsLoss(Loss):
         s, p, Q = pred
         n_u = np.diff(target.indptr).astype(s.real.dtype)
         if self.softmax:
-            value, ds = SoftmaxCrossEntropy()(s, target)
+            value, ds = nn.SoftmaxCrossEntropy()(s, target)
             value, ds = value * len(s), ds * len(s)
         else:
             value, ds = self.logistic(s, target, n_u * (self.negatives / s.shape[1]))
@@ -188,12 +168,15 @@ class AllItemsLoss(Loss):
         return value + (np.log1p(e) - at * ~above).sum(), ds
 
 
-class MatrixFactorization(ScoringModel):
-    """p_u · q_j + b_j, trained by the one loop; see the module for the losses.
+class MatrixFactorization(NetworkModel):
+    """p_u · q_j + b_j; see the module for the losses.
 
-    dim: factors.  l2: the penalty's λ.  negatives: K, expected or drawn, for each positive.
-    learning_rate: of the items; under the losses over all items a user has one step an epoch, so
-    his factors take steps `user_rate` times as large.  The rate falls linearly to 3 %.
+    dim: factors.  l2: λ; on pairs λ/2 (‖p_u‖² + ‖q_i‖² + …) for each event.  negatives: K, expected
+    or drawn, for each positive (bpr draws one).  user_rate: under the losses over all items a
+    user's factors take one step an epoch, so their learning rate is so many times the items'.
+
+    New users get factors of their own, the items held still: a convex problem.  Under "all_items"
+    and "softmax" only.
 
     >>> log = Interactions.from_columns([1, 1, 2, 2, 3], ["a", "b", "a", "b", "c"])
     >>> model = MatrixFactorization(dim=4, epochs=30, l2=0.001).fit(log)
@@ -201,7 +184,9 @@ class MatrixFactorization(ScoringModel):
     np.int64(2)
     """
 
-    learned = ("network", "shape", "offset")
+    learned = ("network", "offset")
+    losses = ("all_items", "softmax", "logistic", "bpr", "squared")
+    beta2 = 0.99
 
     def __init__(
         self,
@@ -213,128 +198,92 @@ class MatrixFactorization(ScoringModel):
         batch_size: int = 256,
         learning_rate: float = 0.003,
         user_rate: float = 33.0,
-        rng: int = 0,
+        rng: Any = 0,
         verbose: int = 0,
     ):
-        losses = ("all_items", "softmax", "logistic", "bpr", "squared")
-        if loss not in losses:
-            raise ValueError(f"MatrixFactorization: loss={loss!r}, expected one of {losses}")
         self.dim, self.loss, self.l2, self.negatives = dim, loss, l2, negatives
         self.epochs, self.batch_size, self.learning_rate = epochs, batch_size, learning_rate
         self.user_rate, self.rng, self.verbose = user_rate, rng, verbose
+        self.check_arguments()
 
-    def fit(self, interactions: Interactions, callbacks: Any = ()) -> Self:
-        """Learn from events, or for "squared" from their values (the last of a pair)."""
-        check_events(self, interactions)
-        if self.loss == "squared" and interactions.values is None:
-            raise ValueError(f"{self!r}.fit: the interactions have no values to predict")
-        users, items = interactions.n_users, interactions.n_items
-        self.shape, self.offset = (users, items), 0.0
+    def assemble(self, interactions: Interactions) -> tuple[nn.Network, Any, int]:
+        """For "squared" the events' values are the targets, the last value of a pair."""
+        users, items, self.offset = interactions.n_users, interactions.n_items, 0.0
         if self.loss in ("all_items", "softmax"):
-            histories = interactions.csr()
-            self.network = self._all_items(users, histories, AllItems(users, items, self.dim))
-            source, steps = Blocks(histories, self.batch_size), -(-users // self.batch_size)
-        else:
-            squared = self.loss == "squared"
-            layer = Factors(users, items, self.dim, user_bias=squared)
-            loss = MSE() if squared else SigmoidCrossEntropy()
-            self.network = Network(layer, loss, rng=self.rng, penalty=L2(self.l2))
-            source = self._pairs(interactions)
-            steps = -(-len(interactions) // self.batch_size)
-        self.network.fit(
-            source,
-            optimizer=self._optimizer(steps),
-            epochs=self.epochs,
-            callbacks=callbacks,
-            verbose=self.verbose,
-        )
-        return self
+            return self._all_items(interactions.csr())
+        penalty = nn.L2(self.l2 / self.batch_size)  # losses are means: λ is that of one event
+        if self.loss == "squared":
+            log = interactions.merged("last")
+            if log.values is None:
+                raise ValueError(f"{self!r}.fit: the interactions have no values to predict")
+            self.offset = float(log.values.mean())
+            pairs, values = (log.user_index, log.item_index), log.values - self.offset
+            layer = Factors(users, items, self.dim, user_bias=True)
+            network = nn.Network(layer, nn.MSE(), rng=self.rng, penalty=penalty)
+            return network, nn.Batches(pairs, values, batch_size=self.batch_size), len(log)
+        layer = Factors(users, items, self.dim, user_bias=False)
+        network = nn.Network(layer, nn.SigmoidCrossEntropy(), rng=self.rng, penalty=penalty)
+        log = with_negatives(interactions)
+        rows = log.csr().nnz
+        if not rows:
+            return network, None, 0
+        if self.loss == "logistic":
+            return network, Pointwise(log, self.negatives, self.batch_size), rows
+        triples = Pairwise(log, 1, self.batch_size)
+        return network, lambda rng: ((x, np.ones(len(x[0]))) for x, _ in triples(rng)), rows
 
-    def _all_items(self, users: int, histories: Any, layer: Layer) -> Network:
-        """The network of a loss over all items, its biases at the logit of the item's share."""
-        n_u, n_j = (
-            np.diff(histories.indptr),
-            np.bincount(histories.indices, minlength=self.shape[1]),
-        )
-        per_item = self.negatives * n_u.sum() / self.shape[1]
+    def _all_items(self, histories: Any) -> tuple[nn.Network, Any, int]:
+        """The biases begin at the logit of the item's share of positives."""
+        users, items = histories.shape
+        n_u, n_j = np.diff(histories.indptr), np.bincount(histories.indices, minlength=items)
+        per_item = self.negatives * n_u.sum() / items
         user_weight, item_weight = n_u * (1.0 + self.negatives), n_j + per_item
         item_l2 = self.l2 * item_weight**0.75 * item_weight.mean() ** 0.25 / users
-        loss = AllItemsLoss(
-            self.negatives, self.l2, float(user_weight.mean()), item_l2, self.loss == "softmax"
-        )
-        network = Network(layer, loss, rng=self.rng)
+        mean, softmax = float(user_weight.mean()), self.loss == "softmax"
+        loss = AllItemsLoss(self.negatives, self.l2, mean, item_l2, softmax)
+        network = nn.Network(AllItems(users, items, self.dim), loss, rng=self.rng)
         network.parameters()["item.b"][:] = np.log((n_j + 0.5) / per_item)
-        return network
+        return network, nn.Batches(np.arange(users), histories, batch_size=self.batch_size), users
 
-    def _pairs(self, interactions: Interactions) -> Any:
-        """The batch source of the losses on pairs."""
-        if self.loss == "bpr":
-            triples = Pairwise(interactions, 1, self.batch_size)
-            return lambda rng: ((x, np.ones(len(x[0]))) for x, _ in triples(rng))
-        if self.loss == "logistic":
-            return Pointwise(interactions, self.negatives, self.batch_size)
-        log = interactions.merged("last")
-        self.offset = float(np.mean(log.values))
-        return Batches(
-            (log.user_index, log.item_index), log.values - self.offset, batch_size=self.batch_size
-        )
-
-    def _optimizer(self, steps: int) -> Optimizer:
-        """Lazy Adam; under a loss over all items a user's factors take larger steps."""
+    def rates(self) -> dict[str, float]:
         faster = self.user_rate if self.loss in ("all_items", "softmax") else 1.0
-        rates = {
-            pattern: LinearDecay(rate, steps * self.epochs, 0.03 * rate)
-            for pattern, rate in (
-                ("user.*", self.learning_rate * faster),
-                ("*", self.learning_rate),
-            )
-        }
-        return Adam(rates, beta2=0.99)
+        return {"user.*": self.learning_rate * faster, "*": self.learning_rate}
 
-    def _tables(self) -> tuple[Array, Array, Array]:
-        """P (users, dim), Q (items, dim), b (items,)."""
+    @property
+    def item_factors(self) -> Array:
+        """Q (items, dim)."""
         check_fitted(self, "network")
         p = self.network.parameters()
-        if "item.Q" in p:
-            return p["user.E"], p["item.Q"], p["item.b"]
-        return p["user.E"], p["item.E"], p["item_bias.E"][:, 0]
+        return p["item.Q"] if "item.Q" in p else p["item.E"]
 
     def score_all(self, users: Any) -> Array:
-        P, Q, b = self._tables()
-        scores = P[np.asarray(users)] @ Q.T
-        scores += b
+        """For "squared" the mean and the user's bias are in it: the estimated values."""
+        Q, p, at = self.item_factors, self.network.parameters(), np.asarray(users)
+        scores: Array = p["user.E"][at] @ Q.T
+        scores += p["item.b"] if "item.b" in p else p["item_bias.E"][:, 0]
+        if "user_bias.E" in p:
+            scores += p["user_bias.E"][at] + self.offset
         return scores
 
     def predict(self, users: Any, items: Any) -> Array:
         """(n,): the value of each pair, such as a rating, from a model of loss "squared"."""
         check_fitted(self, "network")
+        if self.loss != "squared":
+            raise ValueError(f"{self!r} predicts no values: only loss='squared' does")
         return np.asarray(self.network.predict((users, items))[:, 0] + self.offset)
 
     def score_histories(self, histories: Any) -> Array:
-        """By factors for these users alone, the catalogue held still, under the all-items loss."""
-        _, Q, b = self._tables()
+        if self.loss not in ("all_items", "softmax"):
+            raise NotImplementedError(f"{self!r} folds in no new users: 'all_items' does")
+        Q, b = self.item_factors, self.network.parameters()["item.b"]
+        histories = histories.copy()
+        histories.eliminate_zeros()
         n = histories.shape[0]
-        layer = AllItems(n, len(Q), self.dim)
-        network = self._all_items(n, histories, layer)
-        network.frozen = ["item.*"]
-        network.parameters()["item.Q"][:] = Q
-        network.parameters()["item.b"][:] = b
-        rate = self.learning_rate * self.user_rate
-        source = Blocks(histories, self.batch_size)
-        network.fit(source, optimizer=Adam(rate, beta2=0.99), epochs=self.epochs, verbose=0)
-        scores = network.parameters()["user.E"] @ Q.T
-        scores += b
-        return scores
-
-
-class Blocks:
-    """A batch source of users: (their indices, their rows of a CSR matrix), shuffled."""
-
-    def __init__(self, histories: Any, batch_size: int):
-        self.histories, self.batch_size = histories, batch_size
-
-    def __call__(self, rng: Generator) -> Any:
-        order = rng.permutation(self.histories.shape[0])
-        for start in range(0, len(order), self.batch_size):
-            users = order[start : start + self.batch_size]
-            yield users, self.histories[users]
+        network = nn.Network(AllItems(n, *Q.shape), self.network.loss, rng=0, frozen=["item.*"])
+        p = network.parameters()
+        p["user.E"][:], p["item.Q"][:], p["item.b"][:] = 0, Q, b
+        rate = self.rates()["user.*"]
+        falling = nn.LinearDecay(rate, self.epochs * -(-n // self.batch_size), 0.03 * rate)
+        source = nn.Batches(np.arange(n), histories, batch_size=self.batch_size)
+        network.fit(source, optimizer=nn.Adam(falling, beta2=0.99), epochs=self.epochs, verbose=0)
+        return np.asarray(p["user.E"] @ Q.T + b)

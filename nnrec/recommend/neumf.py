@@ -12,31 +12,15 @@ from typing import Any, Self
 
 import numpy as np
 
+from nnrec import nn
 from nnrec.data.interactions import Interactions
 from nnrec.data.sampling import Pointwise
-from nnrec.nn import (
-    L2,
-    Adam,
-    Add,
-    Composite,
-    Concatenate,
-    Dense,
-    Dropout,
-    Embedding,
-    Layer,
-    LinearDecay,
-    Multiply,
-    Network,
-    Normal,
-    ReLU,
-    Sequential,
-    SigmoidCrossEntropy,
-)
 from nnrec.nn.layers import Array, Result, Rng, add_rows
-from nnrec.recommend.scoring import ScoringModel, check_events, check_fitted
+from nnrec.recommend.network_model import NetworkModel, with_negatives
+from nnrec.recommend.scoring import check_fitted
 
 
-class Gather(Layer):
+class Gather(nn.Layer):
     """y = x[at]: rows of x (m, d) by integer positions (n,), y (n, d);  dx[at] += dy."""
 
     def __call__(self, theta: Array, x: Array, at: Array, rng: Rng = None) -> Result:
@@ -48,30 +32,29 @@ class Gather(Layer):
         return x[at], back
 
 
-class Towers(Composite):
+class Fusion(nn.Composite):
     """The logit (n, 1) of pairs of user and item ids (n,): both towers, or only one of them."""
 
     def __init__(self, users: int, items: int, dim: int, dropout: float, towers: str = "both"):
-        self.towers = towers
-        small = Normal(0.05)
+        self.users, self.items, self.dim = users, items, dim
+        self.dropout, self.towers = dropout, towers
+        small, unit = nn.Normal(0.05), [nn.ReLU(), nn.Dropout(dropout)]
         product = {
-            "user": Embedding(users, dim, small),
-            "item": Embedding(items, dim, small),
-            "multiply": Multiply(),
+            "user": nn.Embedding(users, dim, small),
+            "item": nn.Embedding(items, dim, small),
+            "multiply": nn.Multiply(),
         }
         tower = {
-            "tower_user": Embedding(users, 2 * dim, small),
-            "tower_item": Embedding(items, 2 * dim, small),
-            "from_user": Dense(2 * dim, 2 * dim),
-            "from_item": Dense(2 * dim, 2 * dim),
-            "add": Add(),
-            "tower": Sequential(
-                [ReLU(), Dropout(dropout), Dense(2 * dim, dim), ReLU(), Dropout(dropout)]
-            ),
+            "tower_user": nn.Embedding(users, 2 * dim, small),
+            "tower_item": nn.Embedding(items, 2 * dim, small),
+            "from_user": nn.Dense(2 * dim, 2 * dim),
+            "from_item": nn.Dense(2 * dim, 2 * dim),
+            "add": nn.Add(),
+            "tower": nn.Sequential([*unit, nn.Dense(2 * dim, dim), *unit]),
         }
         parts = {**(product if towers != "tower" else {}), **(tower if towers != "product" else {})}
-        both = {"both": Concatenate()} if towers == "both" else {}
-        out = Dense(dim * (1 + (towers == "both")), 1)
+        both = {"both": nn.Concatenate()} if towers == "both" else {}
+        out = nn.Dense(dim * (1 + (towers == "both")), 1)
         super().__init__(**parts, gather=Gather(), **both, out=out)
 
     def __call__(self, theta: Array, users: Array, items: Array, rng: Rng = None) -> Result:
@@ -119,7 +102,7 @@ class Towers(Composite):
 
         return y, back
 
-    def rows(self, users: Array, items: Array) -> dict[str, Array]:  # type: ignore[override]
+    def rows(self, users: Array, items: Array) -> dict[str, Array]:
         rows: dict[str, Array] = {}
         for name, ids in (("user", users), ("item", items)):
             for part in (name, f"tower_{name}"):
@@ -128,8 +111,8 @@ class Towers(Composite):
         return rows
 
 
-class NeuMF(ScoringModel):
-    """Both towers on sampled negatives, trained by the one loop with lazy Adam.
+class NeuMF(NetworkModel):
+    """Both towers, on sampled negatives, with lazy Adam.
 
     dim: the product's factors and the tower's last width; the tower is 4·dim – 2·dim – dim.
     pretrain: train each tower alone first, and start from both (the paper's section 3.4.1).
@@ -138,8 +121,6 @@ class NeuMF(ScoringModel):
     >>> NeuMF(dim=4, epochs=2).fit(log).score_all([0, 1]).shape
     (2, 4)
     """
-
-    learned = ("network", "shape")
 
     def __init__(
         self,
@@ -151,50 +132,46 @@ class NeuMF(ScoringModel):
         l2: float = 3e-6,
         dropout: float = 0.5,
         pretrain: bool = False,
-        rng: int = 0,
+        rng: Any = 0,
         verbose: int = 0,
     ):
         self.dim, self.negatives, self.epochs, self.batch_size = dim, negatives, epochs, batch_size
         self.learning_rate, self.l2, self.dropout = learning_rate, l2, dropout
         self.pretrain, self.rng, self.verbose = pretrain, rng, verbose
+        self.check_arguments()
 
-    def fit(self, interactions: Interactions, callbacks: Any = ()) -> Self:
-        check_events(self, interactions)
-        self.shape = (interactions.n_users, interactions.n_items)
-        start = {}
-        if self.pretrain:
-            outs = []
-            for towers in ("product", "tower"):
-                alone = self._train(interactions, towers, {}, ()).parameters()
-                outs.append((alone.pop("out.W"), alone.pop("out.b")))
+    def fit(
+        self, interactions: Interactions, callbacks: Any = (), start: Any = None, epochs: Any = None
+    ) -> Self:
+        self.towers = "both"
+        if self.pretrain and not start:
+            start, outs = {}, []
+            for self.towers in ("product", "tower"):
+                alone = super().fit(interactions, epochs=epochs).network.parameters()
+                outs.append((alone.pop("out.W") / 2, alone.pop("out.b") / 2))
                 start |= alone
-            start["out.W"] = np.concatenate([W for W, _ in outs]) / 2
-            start["out.b"] = sum(b for _, b in outs) / 2
-        self.network = self._train(interactions, "both", start, callbacks)
-        return self
+            weights, biases = zip(*outs)
+            start |= {"out.W": np.concatenate(weights), "out.b": sum(biases)}
+            self.towers = "both"
+        return super().fit(interactions, callbacks, start, epochs)
 
-    def _train(
-        self, interactions: Interactions, towers: str, start: dict[str, Array], callbacks: Any
-    ) -> Network:
-        layer = Towers(*self.shape, self.dim, self.dropout, towers)
-        network = Network(layer, SigmoidCrossEntropy(), rng=self.rng, penalty=L2(self.l2))
-        for name, values in start.items():
-            network.parameters()[name][:] = values
-        source = Pointwise(interactions, self.negatives, self.batch_size)
-        steps = self.epochs * -(-len(interactions) // self.batch_size)
-        rate = LinearDecay(self.learning_rate, steps, 0.03 * self.learning_rate)
-        network.fit(
-            source,
-            optimizer=Adam(rate),
-            epochs=self.epochs,
-            callbacks=callbacks,
-            verbose=self.verbose,
-        )
-        return network
+    def assemble(self, interactions: Interactions) -> tuple[nn.Network, Any, int]:
+        users, items, log = interactions.n_users, interactions.n_items, with_negatives(interactions)
+        layer = Fusion(users, items, self.dim, self.dropout, self.towers)
+        network = nn.Network(layer, nn.SigmoidCrossEntropy(), rng=self.rng, penalty=nn.L2(self.l2))
+        source = Pointwise(log, self.negatives, self.batch_size) if len(log) else None
+        return network, source, log.csr().nnz
+
+    @property
+    def item_factors(self) -> Array:
+        """(items, 3 dim): the item's factors of the product beside those of the tower."""
+        check_fitted(self, "network")
+        p = self.network.parameters()
+        return np.concatenate([p["item.E"], p["tower_item.E"]], axis=1)
 
     def score_all(self, users: Any) -> Array:
         check_fitted(self, "network")
-        users, items = np.asarray(users), np.arange(self.shape[1])
+        users, items = np.asarray(users), np.arange(len(self.network.parameters()["item.E"]))
         scores = np.empty((len(users), len(items)), self.network.theta.dtype)
         for first in range(0, len(users), 8):  # so few that the pairs' hidden units stay in cache
             block = users[first : first + 8]

@@ -1,7 +1,7 @@
 """Two towers: a user by his pooled history and features, an item by its id and features.
 
-    u = W₂ ReLU(mean of E over the history + F_user W_f + b₁) + b₂,   v = [id | F_item] V + c
-    logit of item j for a user = u · v_j + b_j
+    u = W₂ ReLU(mean of E over the history + F_user W_f + b₁) + b₂,   v = [F_item | id] V + c
+    logit of item j for a user = u · v_j
 
 The pattern of YouTube's recommender (Covington et al., RecSys 2016, section 3): a softmax over the
 whole catalogue, or over the items of the batch.  An item that nobody has taken yet has a vector
@@ -11,72 +11,94 @@ from its features alone.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 
+from nnrec import nn
 from nnrec.data.interactions import Interactions
-from nnrec.nn import (
-    L2,
-    Adam,
-    Add,
-    Composite,
-    Dense,
-    Dropout,
-    Layer,
-    LinearDecay,
-    Network,
-    ReLU,
-    Sequential,
-    SoftmaxCrossEntropy,
-)
-from nnrec.nn.layers import Array, Generator, Result, Rng
-from nnrec.recommend.scoring import ScoringModel, check_events, check_fitted
+from nnrec.nn.layers import Array, Generator, Result, Rng, several
+from nnrec.recommend.network_model import NetworkModel
+from nnrec.recommend.scoring import check_fitted
 
 
-class Product(Layer):
+class Product(nn.Layer):
     """y = u vᵀ: u (n, d), v (m, d), y (n, m);  du = dy v,  dv = dyᵀ u."""
 
     def __call__(self, theta: Array, u: Array, v: Array, rng: Rng = None) -> Result:
         return u @ v.T, lambda dy, g: (dy @ v, dy.T @ u)
 
 
-class Towers(Composite):
-    """Logits (n, items) from CSR histories (n, items) and, if there are any, user features (n, f).
+class UserTower(nn.Composite):
+    """u (n, dim) from CSR histories (n, items) and, if there are any, user features (n, f)."""
 
-    catalogue: CSR (items, items + features), what the item tower sees of each item.  With `among`
-    (m,) as the last input the logits (n, m) are of these items alone.
-    """
-
-    def __init__(self, catalogue: Any, user_features: int, hidden: int, dim: int, dropout: float):
-        self.catalogue, items = catalogue, catalogue.shape[0]
-        parts: dict[str, Layer] = {"history": Dense(items, hidden)}
-        if user_features:
-            parts |= {"features": Dense(user_features, hidden), "add": Add()}
-        deep = Sequential([ReLU(), Dropout(dropout), Dense(hidden, dim + 1)])
+    def __init__(self, items: int, features: int, hidden: int, dim: int, dropout: float):
+        parts: dict[str, nn.Layer] = {"history": nn.Dense(items, hidden)}
+        if features:
+            parts |= {"features": nn.Dense(features, hidden), "add": nn.Add()}
         super().__init__(
-            **parts, user=deep, item=Dense(catalogue.shape[1], dim + 1), product=Product()
+            **parts, deep=nn.Sequential([nn.ReLU(), nn.Dropout(dropout), nn.Dense(hidden, dim)])
         )
 
-    def __call__(self, theta: Array, x: Any, *rest: Array, rng: Rng = None) -> Result:
+    def __call__(self, theta: Array, x: Any, features: Any = None, rng: Rng = None) -> Result:
         on = self.bind(theta, rng)
         h, back_h = on.history(x)
-        if "features" in self.parts:
-            f, back_f = on.features(rest[0])
+        if features is not None:
+            f, back_f = on.features(features)
             h, back_add = on.add(h, f)
-        among = rest[-1] if rest and rest[-1].ndim == 1 else slice(None)
-        u, back_u = on.user(h)
-        v, back_v = on.item(self.catalogue[among])
+        u, back_u = on.deep(h)
+
+        def back(du: Array, g: Array) -> Any:
+            dh = back_u(du, g)
+            if features is None:
+                return back_h(dh, g)
+            dh, df = back_add(dh, g)
+            return back_h(dh, g), back_f(df, g)
+
+        return u, back
+
+
+class Towers(nn.Composite):
+    """Logits (n, items) from the inputs of a `UserTower`.
+
+    catalogue: CSR (items, features + items), what the item tower sees of each item.  With item ids
+    `among` (n,) as the last input, logits (n, m) of their m different ones in rising order, to
+    which `shift` (items,) is added.
+    """
+
+    def __init__(
+        self,
+        catalogue: Any,
+        user_features: int,
+        hidden: int,
+        dim: int,
+        dropout: float,
+        shift: Array | None = None,
+    ):
+        self.catalogue, self.user_features, self.shift = catalogue, user_features, shift
+        self.hidden, self.dim, self.dropout = hidden, dim, dropout
+        items, seen = catalogue.shape
+        user = UserTower(items, user_features, hidden, dim, dropout)
+        super().__init__(user=user, item=nn.Dense(seen, dim), product=Product())
+        self.takes_ids = True
+
+    def __call__(self, theta: Array, *inputs: Any, rng: Rng = None) -> Result:
+        on, among, shift = self.bind(theta, rng), cast(Any, slice(None)), None
+        if inputs[-1].ndim == 1:
+            *inputs, ids = inputs  # type: ignore[assignment]
+            among = np.unique(ids)
+            shift = None if self.shift is None else self.shift[among]
+        u, back_u = on.user(*inputs)
+        v, back_v = on.item(self.catalogue[among].astype(u.real.dtype, copy=False))
         y, back_y = on.product(u, v)
+        if shift is not None:
+            y = y + shift.astype(y.real.dtype)
 
         def back(dy: Array, g: Array) -> tuple[Any, ...]:
             du, dv = back_y(dy, g)
             back_v(dv, g)
-            dh, df = back_u(du, g), None
-            if "features" in self.parts:
-                dh, df = back_add(dh, g)
-                df = back_f(df, g)
-            return (back_h(dh, g), df, None)[: 1 + len(rest)]
+            dx = back_u(du, g)
+            return (*several(dx), None)[: len(inputs) + (not isinstance(among, slice))]
 
         return y, back
 
@@ -99,8 +121,6 @@ class NextItems:
         self.starts, events = log.by_user()
         self.users, self.items = log.user_index[events], log.item_index[events]
         self.n_items = log.n_items
-        shares = np.bincount(self.items, minlength=self.n_items) / len(self.items)
-        self.log_share = np.log(np.maximum(shares, 1e-12)).astype(np.float32)
 
     def histories(self, users: Array, before: Array) -> Any:
         """CSR (n, items): of each user, the last `window` events that stand before `before`."""
@@ -130,8 +150,7 @@ class NextItems:
                 x = without(x, labels)
             rest = () if self.features is None else (self.features[users],)
             if self.in_batch:
-                among, labels = np.unique(labels, return_inverse=True)
-                yield (x, *rest, among), labels
+                yield (x, *rest, labels), np.unique(labels, return_inverse=True)[1]
             else:
                 yield (x, *rest), labels
 
@@ -145,20 +164,24 @@ def without(x: Any, labels: Array) -> Any:
     return x
 
 
-class TwoTower(ScoringModel):
-    """Next items from pooled history and features, trained by the one loop.
+class TwoTower(NetworkModel):
+    """Next items from pooled history and features.
 
-    item_features, user_features: (n_items, f) and (n_users, f), dense or CSR.  With times in the
-    log a history is what came before, the last `window` events, each `recency` times the next
-    one's weight.  loss: "full" softmax over the catalogue, or "in_batch".
+    item_features, user_features: (n_items, f) and (n_users, f), dense or CSR, in the order of the
+    log's ids.  With times in the log a history is what came before, the last `window` events, each
+    `recency` times the next one's weight.  loss: "full" softmax over the catalogue, or "in_batch",
+    logits then being shifted by −ln of the probability that the item is in the batch (Yi et al.,
+    RecSys 2019).  Of a repeated pair the last event counts.
 
     >>> log = Interactions.from_columns([1, 1, 2, 2, 3, 3], ["a", "b", "a", "b", "c", "d"])
-    >>> model = TwoTower(dim=4, hidden=8, epochs=100, batch_size=6).fit(log)
+    >>> model = TwoTower(dim=4, hidden=8, epochs=300, batch_size=6).fit(log)
     >>> model.score_histories(np.array([[1.0, 0, 0, 0]])).argmax()  # with a goes b
     np.int64(1)
     """
 
-    learned = ("network", "histories")
+    learned = ("network", "histories", "item_factors", "ordered")
+    losses = ("full", "in_batch")
+    item_factors: Array | None = None
 
     def __init__(
         self,
@@ -174,64 +197,93 @@ class TwoTower(ScoringModel):
         epochs: int = 20,
         batch_size: int = 256,
         learning_rate: float = 0.002,
-        rng: int = 0,
+        rng: Any = 0,
         verbose: int = 0,
     ):
-        if loss not in ("full", "in_batch"):
-            raise ValueError(f"TwoTower: loss={loss!r}, expected 'full' or 'in_batch'")
         self.dim, self.hidden, self.loss = dim, hidden, loss
         self.item_features, self.user_features = item_features, user_features
         self.window, self.recency, self.dropout, self.l2 = window, recency, dropout, l2
         self.epochs, self.batch_size, self.learning_rate = epochs, batch_size, learning_rate
         self.rng, self.verbose = rng, verbose
+        self.check_arguments()
 
-    def fit(self, interactions: Interactions, callbacks: Any = ()) -> Self:
-        check_events(self, interactions)
-        users, items = interactions.n_users, interactions.n_items
-        width = 0 if self.user_features is None else self.user_features.shape[1]
-        layer = Towers(self._catalogue(items), width, self.hidden, self.dim, self.dropout)
-        source = NextItems(
-            interactions,
-            self.user_features,
-            self.window,
-            self.recency,
-            self.batch_size,
-            self.loss == "in_batch",
-        )
-        penalty = L2(self.l2) if self.l2 else ()
-        self.network = Network(layer, SoftmaxCrossEntropy(), rng=self.rng, penalty=penalty)
-        steps = self.epochs * -(-len(interactions) // self.batch_size)
-        rate = LinearDecay(self.learning_rate, steps, 0.03 * self.learning_rate)
-        self.network.fit(
-            source,
-            optimizer=Adam(rate),
-            epochs=self.epochs,
-            callbacks=callbacks,
-            verbose=self.verbose,
-        )
-        self.histories = source.histories(np.arange(users), source.starts[1:])
+    def fit(
+        self, interactions: Interactions, callbacks: Any = (), start: Any = None, epochs: Any = None
+    ) -> Self:
+        self.item_factors = None  # kept after training only, when θ stands still
+        super().fit(interactions, callbacks, start, epochs)
+        self.item_factors = self._items()
         return self
 
-    def _catalogue(self, items: int) -> Any:
-        """CSR (items, items + features): the identity beside the item features."""
-        from scipy.sparse import csr_array, eye_array, hstack
+    def assemble(self, interactions: Interactions) -> tuple[nn.Network, Any, int]:
+        from scipy.sparse import eye_array, hstack
 
-        identity = eye_array(items, dtype=np.float32, format="csr")
-        if self.item_features is None:
-            return identity
-        return hstack([identity, csr_array(self.item_features, dtype=np.float32)], format="csr")
+        users, items = interactions.n_users, interactions.n_items
+        log, width, shift = interactions.merged("last"), 0, None
+        catalogue = eye_array(items, dtype=np.float32, format="csr")
+        if self.item_features is not None:
+            features = checked_features("item_features", self.item_features, items)
+            catalogue = hstack([features, catalogue], format="csr")
+        if self.user_features is not None:
+            width = checked_features("user_features", self.user_features, users).shape[1]
+        if self.loss == "in_batch":
+            share = np.bincount(log.item_index, minlength=items) / len(log)
+            absent = (1 - np.minimum(share, 1 - 1e-9)) ** self.batch_size
+            shift = -np.log(np.maximum(1 - absent, 1e-9)).astype(np.float32)
+        layer = Towers(catalogue, width, self.hidden, self.dim, self.dropout, shift)
+        penalty = nn.L2(self.l2) if self.l2 else ()
+        network = nn.Network(layer, nn.SoftmaxCrossEntropy(), rng=self.rng, penalty=penalty)
+        rules = self.window, self.recency, self.batch_size, self.loss == "in_batch"
+        source = NextItems(log, self.user_features, *rules)
+        self.ordered = source.ordered
+        self.histories = source.histories(np.arange(users), source.starts[1:])
+        return network, source, len(log)
+
+    def weigh(self, age: Array) -> Array:
+        """What an item of a history weighs, by the number of items that came after it."""
+        return np.where(age < self.window, self.recency ** (age if self.ordered else 0 * age), 0.0)
 
     def score_all(self, users: Any) -> Array:
         check_fitted(self, "network")
         users = np.asarray(users)
-        rest = () if self.user_features is None else (self.user_features[users],)
-        return np.asarray(self.network.predict((self.histories[users], *rest), link=False))
+        features = None if self.user_features is None else self.user_features[users]
+        return self._scores(self.histories[users], features)
 
     def score_histories(self, histories: Any, user_features: Any = None) -> Array:
+        """histories: CSR of weights ≥ 0.  user_features: (n, f); unknown ones are the mean ones."""
         from scipy.sparse import csr_array
 
         check_fitted(self, "network")
-        x = csr_array(histories, dtype=np.float32)
-        x.data /= np.repeat(np.maximum(np.asarray(x.sum(axis=1)).ravel(), 1e-9), np.diff(x.indptr))
-        rest = () if self.user_features is None else (user_features,)
-        return np.asarray(self.network.predict((x, *rest), link=False))
+        x = csr_array(histories, dtype=np.float32, copy=True)
+        sums = np.asarray(x.sum(axis=1)).ravel()
+        x.data /= np.repeat(np.where(sums > 0, sums, 1), np.diff(x.indptr)).astype(np.float32)
+        if user_features is None and self.user_features is not None:
+            mean = np.asarray(self.user_features.mean(axis=0)).reshape(1, -1)
+            user_features = np.repeat(mean, x.shape[0], axis=0)
+        return self._scores(x, user_features)
+
+    def _items(self) -> Array:
+        """v of every item."""
+        layer: Any = self.network.layer
+        p = self.network.parameters()
+        return np.asarray(layer.catalogue @ p["item.W"] + p["item.b"])
+
+    def _scores(self, x: Any, features: Any) -> Array:
+        user: Any = self.network.layer.parts["user"]  # type: ignore[attr-defined]
+        given = self.network.inputs((x,) if features is None else (x, features))
+        u, _ = user(self.network.theta[: user.size], *given)
+        v = self._items() if self.item_factors is None else self.item_factors
+        return np.asarray(u @ v.T)
+
+
+def checked_features(name: str, features: Any, rows: int) -> Any:
+    """Features (rows, f) as CSR float32, finite; else a ValueError."""
+    from scipy.sparse import csr_array
+
+    shape = np.shape(features)
+    if len(shape) != 2 or shape[0] != rows or not shape[1]:
+        raise ValueError(f"TwoTower: {name} has shape {shape}, expected ({rows}, f)")
+    features = csr_array(features, dtype=np.float32)
+    if not np.isfinite(features.data).all():
+        raise ValueError(f"TwoTower: {name} holds a value that is not finite")
+    return features

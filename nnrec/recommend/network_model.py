@@ -1,0 +1,89 @@
+"""What models with a network share: the ranges of their arguments, and one run of the one loop."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from math import inf
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from nnrec import nn
+from nnrec.data.interactions import Interactions
+from nnrec.nn.arguments import real_number, whole_number
+from nnrec.nn.layers import Array
+from nnrec.recommend.scoring import ScoringModel, check_events
+
+LEAST = dict.fromkeys(("dim", "hidden", "negatives", "epochs", "batch_size", "window"), 1)
+LEAST |= {"verbose": 0}
+BELOW = dict.fromkeys(("l2", "learning_rate", "user_rate", "beta", "recency"), inf)
+BELOW |= {"dropout": 1.0}
+
+
+class NetworkModel(ScoringModel):
+    """A model with a `network`: what derives from it writes `assemble` and `score_all`."""
+
+    learned: tuple[str, ...] = ("network",)
+    losses: ClassVar[tuple[str, ...]] = ()  # the values of an argument `loss`
+    beta2: ClassVar[float] = 0.999  # of nn.Adam
+    network: nn.Network
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    verbose: int
+
+    def check_arguments(self) -> None:
+        """ValueError unless each argument is in the range of its name; last line of `__init__`."""
+        owner = type(self).__name__
+        for name, parameter in inspect.signature(type(self)).parameters.items():
+            value = getattr(self, name)
+            if name in LEAST:
+                setattr(self, name, whole_number(owner, name, value, LEAST[name]))
+            elif name in BELOW:
+                setattr(self, name, real_number(owner, name, value, BELOW[name]))
+            elif name == "loss" and value not in self.losses:
+                raise ValueError(f"{owner}: loss={value!r}, expected one of {self.losses}")
+            elif isinstance(parameter.default, bool) and not isinstance(value, bool):
+                raise ValueError(f"{owner}: {name}={value!r}, expected True or False")
+
+    def assemble(self, interactions: Interactions) -> tuple[nn.Network, Any, int]:
+        """A fresh network, its batch source, and how many rows this gives in an epoch."""
+        raise NotImplementedError(f"{type(self).__name__} defines no assemble")
+
+    def rates(self) -> dict[str, float]:
+        """The first learning rate of the parameters that a pattern fits."""
+        return {"*": self.learning_rate}
+
+    def fit(
+        self,
+        interactions: Interactions,
+        callbacks: Sequence[Any] = (),
+        start: Mapping[str, Array] | None = None,
+        epochs: int | None = None,
+    ) -> Self:
+        """Learn by Adam; the rate falls linearly to 3 %.
+
+        start: parameters to begin at, such as `network.parameters()` of an earlier fit; where
+        users or items have come behind the earlier ones since, theirs begin afresh.
+        """
+        check_events(self, interactions)
+        self.network, source, rows = self.assemble(interactions)
+        for name, old in (start or {}).items():
+            new = self.network.parameters()[name]
+            both = tuple(slice(min(sizes)) for sizes in zip(old.shape, new.shape))
+            new[both] = old[both]
+        epochs = self.epochs if epochs is None else whole_number(f"{self!r}.fit", "epochs", epochs)
+        steps = max(1, epochs * -(-rows // self.batch_size))
+        rates = {path: nn.LinearDecay(r, steps, 0.03 * r) for path, r in self.rates().items()}
+        adam = nn.Adam(rates, beta2=self.beta2)
+        if rows:
+            told: dict[str, Any] = {"callbacks": callbacks, "verbose": self.verbose}
+            self.network.fit(source, optimizer=adam, epochs=epochs, **told)
+        return self
+
+
+def with_negatives(interactions: Interactions) -> Interactions:
+    """The events of users to whom an item is left that can be drawn as a negative."""
+    had = np.diff(interactions.csr().indptr)
+    return interactions.take(had[interactions.user_index] < interactions.n_items)
