@@ -17,7 +17,7 @@ _HOMES = {
         "Multiply Network Normal Optimizer RMSProp ReLU SGD Sequential Sigmoid "
         "SigmoidCrossEntropy Softmax SoftmaxCrossEntropy Tanh relu sigmoid softmax tanh"
     ),
-    "nnrec.data": "Cleaning Features GaussianNoise Mixup Table",
+    "nnrec.data": "Cleaning Features GaussianNoise Interactions Mixup Table",
     "nnrec.estimators": "NeuralClassifier NeuralRegressor",
     "nnrec.files": "load save",
     "nnrec.gradcheck": "check_gradients",

@@ -18,6 +18,10 @@ from nnrec.data.rules import Categories, Clip, DropDuplicates, DropMissing, Drop
 from nnrec.data.splits import equal_rows, folds, split
 from nnrec.data.tables import Table
 from nnrec.data.text import BagOfWords, TfIdf
+from nnrec.data.formats import read_lists, read_movielens, read_ncf
+from nnrec.data.holdouts import fraction_per_user, global_time, held_out_users, leave_one_out
+from nnrec.data.interactions import Ids, Interactions, align, concatenate
+from nnrec.data.sampling import InBatch, Negatives, Pairwise, Pointwise
 
 __all__ = [
     "BagOfWords",
@@ -34,16 +38,31 @@ __all__ = [
     "Features",
     "Fill",
     "GaussianNoise",
+    "Ids",
+    "InBatch",
+    "Interactions",
     "Log",
     "Mixup",
+    "Negatives",
     "OneHot",
     "Ordinal",
+    "Pairwise",
+    "Pointwise",
     "Robust",
     "Standardize",
     "Table",
-    "Thermometer",
     "TfIdf",
+    "Thermometer",
+    "align",
+    "concatenate",
     "equal_rows",
     "folds",
+    "fraction_per_user",
+    "global_time",
+    "held_out_users",
+    "leave_one_out",
+    "read_lists",
+    "read_movielens",
+    "read_ncf",
     "split",
 ]

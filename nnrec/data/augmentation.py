@@ -36,8 +36,9 @@ class GaussianNoise:
         inner, noise = rng.spawn(2)
 
         def noisy(x: Array) -> Array:
-            drawn = noise.normal(0, self.std, x.shape)
-            return x if x.dtype.kind in "iu" else x + drawn.astype(x.dtype)
+            if x.dtype.kind in "iu":
+                return x
+            return np.asarray(x + np.asarray(noise.normal(0, self.std, x.shape), x.dtype))
 
         for x, *rest in self.source(inner):
             yield (tuple(map(noisy, x)) if isinstance(x, tuple) else noisy(x), *rest)

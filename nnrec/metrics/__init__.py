@@ -24,10 +24,14 @@ from nnrec.metrics.probabilities import (
     roc_curve,
 )
 from nnrec.metrics.regression import mae, mse, r2, rmse
+from nnrec.metrics.beyond_accuracy import coverage, gini, intra_list_diversity, novelty
+from nnrec.metrics.ranking import Protocol, RankingResult, evaluate_ranking, top_n
 
 __all__ = [
     "Calibration",
     "Interval",
+    "Protocol",
+    "RankingResult",
     "accuracy",
     "at_threshold",
     "average_precision",
@@ -38,12 +42,17 @@ __all__ = [
     "brier",
     "calibration",
     "confusion_matrix",
+    "coverage",
+    "evaluate_ranking",
     "expected_calibration_error",
     "f1",
+    "gini",
+    "intra_list_diversity",
     "log_loss",
     "mae",
     "matthews_corrcoef",
     "mse",
+    "novelty",
     "precision",
     "precision_recall_curve",
     "r2",
@@ -51,4 +60,5 @@ __all__ = [
     "rmse",
     "roc_auc",
     "roc_curve",
+    "top_n",
 ]

@@ -28,9 +28,7 @@ from nnrec.metrics.arguments import (
     positive_code,
     scaled,
 )
-from nnrec.metrics.arguments import (
-    labels as as_labels,
-)
+from nnrec.metrics.arguments import labels as as_labels
 
 Metric = Callable[..., float]
 

@@ -14,17 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nnrec.metrics.arguments import (
-    Array,
-    checked,
-    first_bad,
-    is_positive,
-    numbers,
-    scaled,
-)
-from nnrec.metrics.arguments import (
-    labels as as_labels,
-)
+from nnrec.metrics.arguments import Array, checked, first_bad, is_positive, numbers, scaled
+from nnrec.metrics.arguments import labels as as_labels
 
 
 def _steps(y_true: Any, score: Any, weight: Any, positive: Any) -> tuple[Array, Array, Array]:
