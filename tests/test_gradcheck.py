@@ -13,6 +13,7 @@ import pytest
 
 from nnrec import (
     MSE,
+    Add,
     Composite,
     Dense,
     Dropout,
@@ -447,3 +448,52 @@ def test_the_weights_of_the_outputs_are_not_the_callers_numbers() -> None:
 
         check_gradients(Listening(), x, rng=seed)
         assert seen and not np.array_equal(seen[0], x)
+
+
+class Rational(Layer):
+    """y = 1 − x where x < 0 and −x elsewhere: subtraction, negation and both comparisons."""
+
+    def __call__(self, theta, x, rng=None):
+        left = x.real < 0
+        return (1 - x) * left + -x * (1 - left), lambda dy, g: -dy
+
+
+def test_exact_carries_negation_and_comparison() -> None:
+    report = check_gradients(Rational(), np.array([[-2.0, 3.0, 0.5]]), method="exact")
+    assert report.ok and report.error == 0
+
+
+def test_inputs_may_come_as_one_tuple_as_the_network_takes_them() -> None:
+    x = np.random.default_rng(0).normal(size=(3, 5))
+    apart, together = check_gradients(Add(), x, x + 1), check_gradients(Add(), (x, x + 1))
+    assert together.ok and str(together) == str(apart)
+
+
+def test_a_theta_of_the_wrong_size_is_named() -> None:
+    with pytest.raises(ValueError, match=r"Dense\(2, 3\): theta has shape \(5,\), expected \(9,\)"):
+        check_gradients(Dense(2, 3), np.ones((1, 2)), theta=np.zeros(5))
+
+
+class Refusing(Layer):
+    def __call__(self, theta, x, rng=None):
+        if np.iscomplexobj(x):
+            raise TypeError("real numbers only")
+        return x * 2, lambda dy, g: dy * 2
+
+
+def test_a_refusal_is_passed_on_where_complex_was_asked_for() -> None:
+    with pytest.raises(TypeError, match="real numbers only"):
+        check_gradients(Refusing(), np.ones((1, 2)), method="complex")
+
+
+class Raising(Layer):
+    def __call__(self, theta, x, rng=None):
+        def back(dy, g):
+            raise ValueError("an error of its own")
+
+        return x * 2, back
+
+
+def test_an_error_of_the_layers_own_is_passed_on() -> None:
+    with pytest.raises(ValueError, match="an error of its own"):
+        check_gradients(Raising(), np.ones((1, 2)))

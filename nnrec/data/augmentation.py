@@ -17,7 +17,7 @@ Source = Callable[[np.random.Generator], Iterable[Any]]
 
 @dataclass
 class GaussianNoise:
-    """Adds N(0, std²) to the real inputs of each batch; ids stay.  x is an array or a tuple of them.
+    """Adds N(0, std²) to the real inputs of each batch, an array or a tuple of them; ids stay.
 
     >>> source = GaussianNoise(lambda rng: [(np.zeros((1, 2)), np.ones(1))], std=0.1)
     >>> [(x, y)] = source(np.random.default_rng(0))
