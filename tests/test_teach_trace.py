@@ -1,0 +1,479 @@
+"""Traces: the library's own numbers, bit for bit, each step with its form and its check."""
+
+from __future__ import annotations
+
+import copy
+import json
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nnrec import nn
+from nnrec.nn.losses import Penalty
+from nnrec.teach import MISTAKES, SPECIMENS, trace, verify
+from nnrec.teach.expressions import evaluate, parse
+from nnrec.teach.specimens import GaussianLikelihood, several
+from nnrec.teach.symbols import TABLE, forms_of, numbered, register
+from nnrec.teach.traces import Trace, constants
+
+NETWORKS = [name for name, specimen in SPECIMENS.items() if specimen.kind == "network"]
+OPTIMIZERS = [
+    nn.SGD(0.5),
+    nn.SGD(0.1, momentum=0.9, nesterov=True, weight_decay=0.1, clip_norm=0.01),
+    nn.Adagrad(0.1),
+    nn.RMSProp(0.1, momentum=0.9),
+    nn.Adam(nn.LinearDecay(0.1, steps=7)),
+    nn.AdamW(0.1),
+]
+
+
+def drawn(name: str, seed: int = 3) -> tuple[nn.Network, tuple[Any, ...], Any, Any]:
+    """A network specimen in float64 at its point, its inputs, target and weights."""
+    case = SPECIMENS[name].case(seed)
+    network = case.subject
+    network.dtype, network.theta = "float64", case.theta
+    return network, case.inputs, case.target, case.weight
+
+
+def document(dtype: str = "float64") -> tuple[nn.Network, Any, Any]:
+    layers = [nn.Dense(3, 4), nn.Sigmoid(), nn.Dense(4, 2), nn.Sigmoid()]
+    network = nn.Network(layers, nn.MSE(), rng=5, dtype=dtype)
+    network.theta += np.linspace(0.1, 0.3, network.theta.size).astype(dtype)  # the biases too
+    return network, [[1.0, 0.5, -1.0]], [[0.1, 0.9]]
+
+
+def state(network: nn.Network, optimizer: nn.Optimizer) -> Any:
+    counts = network.entropy, network.epochs, repr(network.layer), repr(network.loss)
+    return network.theta.copy(), counts, optimizer.state_dict(), repr(optimizer)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_bits_are_those_of_the_untraced_pass(name: str, optimizer: nn.Optimizer) -> None:
+    network, x, y, weight = drawn(name)
+    optimizer = copy.deepcopy(optimizer)
+    for _ in range(2):  # the second time with slots that are not zero
+        before = state(network, optimizer)
+        t = trace(network, x, y, optimizer, weight, rng=11)
+        np.testing.assert_equal(state(network, optimizer), before)
+        value, g = network.loss_and_grad(x, y, weight, rng=11)
+        rows = network.layer.rows(*network.batch(x, y, weight)[0])
+        optimizer.step(network.theta, g.copy(), network.segments(optimizer, rows))
+        assert t.values["E"].tobytes() == value.tobytes()
+        symbols = {about: symbol for symbol, about in t.given.items()}
+        for path, part in network.parameters(g).items():
+            symbol = symbols[path]
+            assert t.values[f"∂{symbol}"].tobytes() == part.tobytes()
+            stepped, at = network.parameters()[path], rows.get(path, ...)
+            new = f"{symbol}[rows({symbol})]+" if path in rows else f"{symbol}+"
+            np.testing.assert_array_equal(t.values[new], stepped[at])
+        assert t.ok, [step for step in t.steps if not t.agrees(step)]
+        assert all(step.check is not None for step in t.steps)
+        assert verify(t.to_json()).to_json() == t.to_json()
+
+
+def local_values(layer: Any, theta: Any, inputs: Any) -> dict[str, Any]:
+    values = constants(layer) | dict(zip(numbered("x", len(inputs)), inputs))
+    return values | dict(zip(layer.shapes, layer.split(theta)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_form_computes_what_its_class_does(seed: int) -> None:
+    seen = set()
+    for specimen in SPECIMENS.values():
+        case = specimen.case(seed)
+        subject: Any = case.subject
+        inputs = [x.toarray() if hasattr(x, "tocsr") else x for x in case.inputs]
+        forms = None if specimen.kind == "network" else forms_of(subject, len(inputs))
+        if forms is None:
+            continue
+        seen.add(type(subject))
+        if isinstance(subject, nn.Loss):
+            t = case.target.toarray() if hasattr(case.target, "tocsr") else case.target
+            local = constants(subject) | dict(zip(numbered("p", len(inputs)), inputs))
+            local |= {"k": inputs[0].shape[-1]}
+            local["t"] = np.eye(local["k"])[t] if t.ndim == 1 else t
+            for row in range(len(t)):  # a batch of one row: its value is L of the row
+                value, d = subject(inputs[0][[row]], t[[row]])
+                mine = {k: v[[row]] if np.ndim(v) else v for k, v in local.items()}
+                np.testing.assert_allclose(evaluate(forms.forward["L"], mine), [[value]])
+                np.testing.assert_allclose(evaluate(forms.backward["dp"], mine), d, atol=1e-14)
+            continue
+        rng = np.random.default_rng(seed)
+        y, back = subject(case.theta, *inputs, rng=rng)
+        local = local_values(subject, case.theta, inputs)
+        if isinstance(subject, nn.Dropout):
+            local["m"] = back(np.ones_like(y), np.empty(0))
+            assert not local["m"].all()
+        for name, form in forms.forward.items():
+            local[name] = evaluate(form, local)
+        np.testing.assert_allclose(local["y"], y, rtol=1e-13)
+        local["dy"], g = rng.normal(size=np.shape(y)), np.zeros(subject.size)
+        dx = back(local["dy"], g)
+        for name, form in forms.backward.items():
+            local[name] = evaluate(form, local)
+        for name, part in zip(subject.shapes, subject.split(g)):
+            np.testing.assert_allclose(local[f"d{name}"], part, rtol=1e-12, atol=1e-14)
+        for name, part in zip(numbered("dx", len(inputs)), several(dx)):
+            np.testing.assert_allclose(local[name], part, rtol=1e-12, atol=1e-14)
+    rest = set(TABLE) - seen
+    ours = {kind for kind in rest if kind.__module__.startswith("nnrec.")}
+    assert {kind for kind in ours if not issubclass(kind, nn.Optimizer | Penalty)} == set()
+    for penalty in (nn.L1(0.3), nn.L2(0.3)):
+        W, forms = np.random.default_rng(seed).normal(size=(3, 5)), forms_of(penalty)
+        local = {"W": W, "strength": 0.3}
+        assert evaluate(forms.forward["R"], local) == pytest.approx(penalty(W)[0])
+        np.testing.assert_allclose(evaluate(forms.backward["dW"], local), penalty(W)[1])
+    assert {type(o) for o in OPTIMIZERS} == {k for k in ours if issubclass(k, nn.Optimizer)}
+
+
+def numbers_of(tree: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The places of all floats in a JSON tree."""
+    if not isinstance(tree, dict | list):
+        return [at] * isinstance(tree, float)
+    pairs = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    return [place for key, value in pairs for place in numbers_of(value, (*at, key))]
+
+
+def test_a_number_changed_anywhere_is_found_out() -> None:
+    network, x, y = document()
+    text = trace(network, x, y, nn.Adam(0.1, weight_decay=0.2)).to_json()
+    places = numbers_of(json.loads(text))
+    assert len(places) > 500
+    for place in places:
+        tree = json.loads(text)
+        node = tree
+        for key in place[:-1]:
+            node = node[key]
+        node[place[-1]] += 1
+        with pytest.raises(ValueError, match="^step "):
+            verify(json.dumps(tree))
+
+
+def test_the_tampered_step_is_named() -> None:
+    t = trace(*document())
+    t.step("∂W_2").value[2, 1] += 1e-6
+    with pytest.raises(ValueError, match=r"step ∂W_2 \(Dense\(4, 2\)\): .* x.T @ dy; off by 1e-06"):
+        verify(t.to_json())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t["steps"].pop(1), "step z_2 .* uses a_1 before it is there"),
+        (lambda t: t["steps"].append(t["steps"][0]), "step z_1 .* stands there twice"),
+        (lambda t: t["steps"][0].update(form="Dense(x)"), "step z_1 .* can't be evaluated"),
+        (lambda t: t["steps"][0].update(form="x @ x"), "step z_1 .* can't be evaluated"),
+        (lambda t: t["steps"][0].update(form="__import__('os')"), "can't be evaluated"),
+        (lambda t: t["steps"][0].update(form="2 * (x @ W) + b"), "the value is not that of"),
+        (lambda t: t["steps"][6]["check"].update(numbers=[0.0, 0.0]), "value and its check"),
+        (lambda t: t.update(format="nnrec trace 0"), "no trace"),
+        (lambda t: t.update(dtype="float16"), "no trace"),
+        (lambda t: t["given"][0][2].update(shape=[2, 2]), "no trace"),
+        (lambda t: t.pop("steps"), "no trace"),
+    ],
+)
+def test_what_is_no_trace_is_refused(change: Any, message: str) -> None:
+    tree = json.loads(trace(*document()).to_json())
+    change(tree)
+    with pytest.raises(ValueError, match=message):
+        verify(json.dumps(tree))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "1", '{"format":"nnrec trace 1"}', b"\xff"])
+def test_what_is_no_json_of_a_trace_is_refused(text: Any) -> None:
+    with pytest.raises(ValueError, match="no trace"):
+        verify(text)
+
+
+def test_json_is_canonical_and_reads_back() -> None:
+    first, second = (trace(*document("float32")).to_json() for _ in range(2))
+    assert first == second
+    t = Trace.from_json(first)
+    assert t.to_json() == first
+    assert t.values["z_1"].dtype == np.float32
+    assert t.values["z_1"].tobytes() == trace(*document("float32")).values["z_1"].tobytes()
+
+
+def test_a_shared_part_has_one_weight_and_a_gradient_for_each_use() -> None:
+    network, x, y, weight = drawn("siamese")
+    t = trace(network, x, y, weight=weight)
+    total = t.step("∂W_1")
+    assert total.form == "u1 + u2"
+    parts = [t.values[name] for name in total.operands.values()]
+    np.testing.assert_allclose(sum(parts), total.value, rtol=1e-14)
+    assert all(np.abs(part).max() > 1e-6 for part in parts)
+    assert [s.form for s in t.steps if s.name in ("z_1", "z_3")] == ["x @ W + b"] * 2
+    assert t.step("z_1").operands["W"] == t.step("z_3").operands["W"] == "W_1"
+
+
+def test_a_value_that_goes_two_ways_gets_the_sum_of_what_comes_back() -> None:
+    t = trace(*drawn("two outputs")[:3])
+    assert t.step("∂a_1").form == "u1 + u2"
+    assert set(t.step("∂a_1").operands.values()) == {"∂a_1.1", "∂a_1.2"}
+    assert t.step("∂a_1").method == "complex step"
+
+
+def test_one_array_as_two_inputs_is_told_apart() -> None:
+    network = nn.Network(SPECIMENS["Siamese"].case(1).subject, nn.MSE(), 1, dtype="float64")
+    a = np.random.default_rng(2).normal(size=(5, network.layer.parts["tower"].inputs))
+    t = trace(network, (a, a), np.ones(5))
+    assert {"x_1", "x_2", "∂x_1", "∂x_2"} <= set(t.values)
+    assert t.ok
+
+
+class Scaled(nn.Composite):
+    """A composite with arithmetic of its own between its parts, in both directions."""
+
+    def __init__(self) -> None:
+        super().__init__(first=nn.Dense(3, 2), last=nn.Dense(2, 1))
+
+    def __call__(self, theta: Any, *inputs: Any, rng: Any = None) -> Any:
+        on = self.bind(theta, rng)
+        h, back_h = on.first(*inputs)
+        y, back_y = on.last(3 * h)
+        return y, lambda dy, g: back_h(3 * back_y(dy, g), g)
+
+
+def test_a_composites_own_arithmetic_is_shown_as_its() -> None:
+    network = nn.Network(Scaled(), nn.MSE(), rng=3, dtype="float64")
+    t = trace(network, np.ones((1, 3)), [[2.0]])
+    assert t.given["v_1"] == "made between parts"
+    assert t.step("∂z_1").form == "Scaled_back()"
+    assert t.step("∂z_1").method == "complex step"
+    assert t.ok
+    verify(t.to_json())
+
+
+class Cube(nn.Layer):
+    """y = x³, of a user."""
+
+    def __call__(self, theta: Any, x: Any, rng: Any = None) -> Any:
+        return x * x * x, lambda dy, g: 3 * dy * x * x
+
+
+class Magnitude(nn.Layer):
+    """y = |x|, by a function that drops imaginary parts."""
+
+    def __call__(self, theta: Any, x: Any, rng: Any = None) -> Any:
+        return np.abs(x), lambda dy, g: dy * np.sign(x)
+
+
+class Wrong(nn.Layer):
+    """y = x², with half of its derivative."""
+
+    def __call__(self, theta: Any, x: Any, rng: Any = None) -> Any:
+        return x * x, lambda dy, g: dy * x
+
+
+def with_layer(layer: nn.Layer) -> Trace:
+    network = nn.Network([nn.Dense(3, 2), layer], nn.MSE(), rng=3, dtype="float64")
+    return trace(network, np.eye(3), np.ones((3, 2)))
+
+
+def test_a_users_layer_is_traced_with_its_form_or_without(monkeypatch: Any) -> None:
+    t = with_layer(Cube())
+    assert t.step("y_1").form == "Cube(x)"
+    assert t.step("∂z_1").form.startswith("Cube_back(")
+    assert t.ok
+    verify(t.to_json())
+    with pytest.raises(ValueError, match="Cube"):
+        t.replay()
+    monkeypatch.setattr("nnrec.teach.symbols.TABLE", TABLE)
+    try:
+        register(Cube, forward="x ** 3", backward="3 * dy * x ** 2", letter="q")
+        t = with_layer(Cube())
+        assert t.step("q_1").form == "x ** 3"
+        assert t.ok
+        assert t.step("q_1").method == "formula evaluated apart"
+    finally:
+        TABLE.pop(Cube, None)
+
+
+def test_a_layer_that_refuses_complex_numbers_is_checked_by_differences() -> None:
+    t = with_layer(Magnitude())
+    assert t.step("∂z_1").method == "central difference"
+    assert t.ok
+
+
+def test_a_wrong_backward_is_seen() -> None:
+    t = with_layer(Wrong())
+    assert not t.ok
+    assert not t.agrees(t.step("∂z_1"))
+    network, x, y = document()
+    planted = MISTAKES["derivative-forgotten"].plant(network)
+    t = trace(planted, x, y)
+    assert [s.name for s in t.steps if not t.agrees(s)][0] == "∂z_2"
+
+
+def test_a_loss_without_a_form_is_traced() -> None:
+    t = trace(*drawn("two outputs")[:3])
+    assert forms_of(GaussianLikelihood()) is None
+    assert t.step("E").form == "GaussianLikelihood(p1, p2, t)"
+    assert t.ok
+
+
+def test_dropout_keeps_its_mask_and_a_generator_its_place() -> None:
+    network, x, y, weight = drawn("LayerNorm, Dropout")
+    rng = np.random.default_rng(8)
+    state = rng.bit_generator.state
+    t = trace(network, x, y, weight=weight, rng=rng)
+    assert rng.bit_generator.state == state
+    assert 0 < (t.values["m_1"] == 0).mean() < 1
+    assert t.values["E"] == network.loss_and_grad(x, y, weight, rng=rng)[0]
+    quiet = trace(network, x, y, weight=weight)
+    assert (quiet.values["m_1"] == 1).all()
+
+
+def test_frozen_parameters_have_a_gradient_and_no_update() -> None:
+    network = nn.Network([nn.Dense(2, 3)], nn.MSE(), rng=0, dtype="float64", frozen=["*.b"])
+    names = {step.name for step in trace(network, np.ones((1, 2)), np.ones((1, 3))).steps}
+    assert {"∂b_1", "W_1+"} <= names
+    assert "b_1+" not in names
+
+
+@pytest.mark.parametrize("name", ["Dense, ReLU, MSE", "siamese", "NeuMF, MSE"])
+def test_fractions_are_exact(name: str) -> None:
+    network, x, y, weight = drawn(name)
+    network.theta, y = network.theta.round(2), np.asarray(y).round(2)
+    x = tuple(a if a.dtype.kind == "i" else a.round(1) for a in x)
+    optimizer = nn.SGD(0.5, momentum=0.9, weight_decay=0.01)
+    network.penalty = [nn.L2(0.1), nn.L1(0.1)]
+    t = trace(network, x, y, optimizer, weight.round(1), exact=True)
+    for step in t.steps:
+        assert (step.value == step.check).all(), step
+        assert all(isinstance(number, Fraction | int) for number in step.value.flat)
+    assert verify(t.to_json()).to_json() == t.to_json()
+    floats = trace(network, x, y, optimizer, weight.round(1))
+    for step in floats.steps:
+        np.testing.assert_allclose(t.values[step.name].astype(float), step.value, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("layers", "optimizer", "rng", "message"),
+    [
+        ([nn.Dense(2, 1), nn.Sigmoid()], nn.SGD(0.5), None, "rational arithmetic only"),
+        ([nn.Dense(2, 1)], nn.Adam(0.5), None, "rational arithmetic only"),
+        ([nn.Dense(2, 1)], nn.SGD(0.5, clip_norm=0.1), None, "a root for clip_norm"),
+        ([nn.Dropout(0.4), nn.Dense(2, 1)], nn.SGD(0.5), 1, "Dropout.* gives floats"),
+    ],
+)
+def test_what_is_not_rational_has_no_fractions(
+    layers: Any, optimizer: Any, rng: Any, message: str
+) -> None:
+    network = nn.Network(layers, nn.MSE(), rng=0, dtype="float64")
+    with pytest.raises(TypeError, match=message):
+        trace(network, [[1.0, 2.0]], [1.0], optimizer, rng=rng, exact=True)
+
+
+def test_a_large_array_is_probed_in_part() -> None:
+    network = nn.Network(nn.Dense(41, 31), nn.MSE(), rng=0, dtype="float64")
+    t = trace(network, np.ones((1, 41)), np.ones((1, 31)))
+    probed = ~np.isnan(t.step("∂W_1").check.astype(float))
+    assert probed.sum() == 1000
+    assert t.ok
+    assert verify(t.to_json()).to_json() == t.to_json()
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "x.__class__",
+        "open(x)",
+        "[x]",
+        "x if x else x",
+        "x +",
+        "lambda: 1",
+        "x ** 99",
+        "x[0:1]",
+        "'a'",
+    ],
+)
+def test_a_form_is_of_a_closed_language(form: str) -> None:
+    with pytest.raises(ValueError, match="form"):
+        parse(form)
+
+
+def test_register_takes_forms_of_the_librarys_kinds_only() -> None:
+    with pytest.raises(TypeError, match="int is no Layer"):
+        register(int, "x")
+    with pytest.raises(ValueError, match="form"):
+        register(Cube, "x ^ 3")
+    assert Cube not in TABLE
+
+    class Doubled(nn.Sigmoid):
+        def __call__(self, theta: Any, x: Any, rng: Any = None) -> Any:
+            y, back = super().__call__(theta, x)
+            return 2 * y, lambda dy, g: back(2 * dy, g)
+
+    assert forms_of(Doubled()) is None, "who writes the call has another form"
+    assert forms_of(type("Same", (nn.Sigmoid,), {})()).forward == {"y": "sigmoid(x)"}
+
+
+def random_network(seed: int) -> tuple[nn.Network, Any, Any, Any]:
+    """A chain of one to five Dense layers with all that stands between them, and its data."""
+    rng = np.random.default_rng([seed, 23])
+    sizes = rng.choice([2, 3, 5, 7], size=rng.integers(2, 7)).tolist()
+    layers: list[nn.Layer] = []
+    n = int(rng.choice([1, 2, 3, 11]))
+    x: Any = rng.normal(size=(n, sizes[0]))
+    if rng.random() < 0.2:
+        layers, x = [nn.Embedding(13, sizes[0])], rng.integers(0, 13, n)
+    for a, b in zip(sizes, sizes[1:]):
+        layers.append(nn.Dense(a, b))
+        layers += [nn.LayerNorm(b)] * (rng.random() < 0.3)
+        activations = [nn.Sigmoid(), nn.ReLU(), nn.Tanh(), nn.Softmax(), None]
+        layers += [a for a in [activations[rng.integers(5)]] if a is not None]
+        layers += [nn.Dropout(0.4)] * (rng.random() < 0.3)
+    k, kind = sizes[-1], int(rng.integers(6))
+    labels = rng.integers(0, k, n)
+    soft = rng.dirichlet(np.ones(k), n)
+    loss, y = [
+        (nn.MSE(), rng.normal(size=(n, k))),
+        (nn.MSE(mean=True), rng.normal(size=(n, k))),
+        (nn.SigmoidCrossEntropy(), rng.integers(0, 2, (n, k)).astype(float)),
+        (nn.SoftmaxCrossEntropy(), labels if seed % 2 else soft),
+        (nn.BinaryCrossEntropy(), rng.integers(0, 2, (n, k)).astype(float)),
+        (nn.CategoricalCrossEntropy(), labels if seed % 2 else soft),
+    ][kind]
+    if kind >= 4:
+        while not isinstance(layers[-1], nn.Dense):
+            layers.pop()
+        layers.append(nn.Sigmoid() if kind == 4 else nn.Softmax())
+    penalty = [[], [nn.L2(0.1)], [nn.L1(0.01), nn.L2(0.1)]][rng.integers(3)]
+    network = nn.Network(layers, loss, rng, "float64", penalty=penalty)
+    network.theta += rng.normal(size=network.theta.size) / 3
+    return network, x, y, rng.uniform(0.5, 2, n) if rng.random() < 0.4 else None
+
+
+@pytest.mark.slow
+def test_two_hundred_random_networks_agree_with_their_checks() -> None:
+    depths = set()
+    for seed in range(200):
+        network, x, y, weight = random_network(seed)
+        optimizer = OPTIMIZERS[seed % len(OPTIMIZERS)]
+        t = trace(network, x, y, optimizer, weight, rng=seed)
+        depths.add(sum(isinstance(part, nn.Dense) for part in network.layer.layers))
+        for step in t.steps:
+            assert step.method in ("complex step", "formula evaluated apart"), (seed, step)
+            assert step.error < 1e-10, (seed, step)
+        assert t.values["E"] == network.loss_and_grad(x, y, weight, rng=seed)[0]
+        assert verify(t.to_json()).to_json() == t.to_json()
+    assert depths == {1, 2, 3, 4, 5}
+
+
+@pytest.mark.slow
+def test_sixty_rational_networks_are_exact() -> None:
+    for seed in range(60):
+        rng = np.random.default_rng([seed, 29])
+        sizes = rng.choice([1, 2, 3, 5], size=rng.integers(2, 7)).tolist()
+        layers: list[nn.Layer] = []
+        for a, b in zip(sizes, sizes[1:]):
+            layers += [nn.Dense(a, b), *[nn.ReLU()] * bool(rng.integers(2))]
+        network = nn.Network(layers, nn.MSE(bool(seed % 2)), rng, "float64", penalty=nn.L2(0.1))
+        network.theta[:] = rng.integers(-9, 10, network.theta.size) / 10
+        x, y = (rng.integers(-9, 10, (2, size)) / 10 for size in (sizes[0], sizes[-1]))
+        for step in trace(network, x, y, exact=True).steps:
+            assert (step.value == step.check).all(), (seed, step)
