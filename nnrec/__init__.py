@@ -21,6 +21,7 @@ _HOMES = {
     "nnrec.estimators": "NeuralClassifier NeuralRegressor",
     "nnrec.files": "load save",
     "nnrec.gradcheck": "check_gradients",
+    "nnrec.recommend": "Recommender",
     "nnrec.storage": "FormatError",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}

@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 
 import nnrec
-from nnrec import data, estimators, nn
+from nnrec import data, estimators, nn, recommend
 from nnrec.data.features import Column
+from nnrec.data.interactions import Ids, Interactions
+from nnrec.recommend import autoencoder, matrix_factorization, neumf, two_tower
 from nnrec.storage import JSON, FormatError, pack, read, read_header, unpack, write
 
 Path = str | os.PathLike[str]
@@ -39,6 +41,13 @@ CLASSES: dict[str, type] = {
         *(data.TfIdf, data.Thermometer),
         # estimators
         *(estimators.NeuralClassifier, estimators.NeuralRegressor),
+        # recommenders, their logs, models, layers and losses
+        *(recommend.Recommender, Ids, Interactions, recommend.Blend, recommend.Popularity),
+        *(recommend.ItemKNN, recommend.EASE, recommend.EDLAE, recommend.IALS),
+        *(recommend.MatrixFactorization, recommend.NeuMF, recommend.AutoEncoder),
+        *(recommend.TwoTower, matrix_factorization.AllItems, matrix_factorization.Factors),
+        *(matrix_factorization.AllItemsLoss, neumf.Fusion, autoencoder.Coder),
+        *(autoencoder.EvidenceBound, two_tower.Towers),
     )
 }
 """The classes that a model file may name.  A class of nnrec that can be filed is added here."""

@@ -9,12 +9,13 @@ import pytest
 from scipy.sparse import csr_array
 
 from nnrec import L2, MSE, Network, SigmoidCrossEntropy, SoftmaxCrossEntropy, check_gradients
+from nnrec.data.histories import NextItems, Noisy, unit_rows, without
 from nnrec.data.interactions import Interactions
 from nnrec.recommend import AutoEncoder, MatrixFactorization, NeuMF, TwoTower, evaluate
-from nnrec.recommend.autoencoder import Coder, EvidenceBound, Noisy, Sample, unit_rows
+from nnrec.recommend.autoencoder import Coder, EvidenceBound, Sample
 from nnrec.recommend.matrix_factorization import AllItems, AllItemsLoss, Factors
 from nnrec.recommend.neumf import Fusion
-from nnrec.recommend.two_tower import NextItems, Towers, without
+from nnrec.recommend.two_tower import Towers
 from tests.test_recommend_contract import ModelContract, planted_world, random_log
 
 FEATURES = np.arange(23 * 3).reshape(23, 3) % 5 / 5

@@ -28,7 +28,7 @@ class Described:
             value = getattr(self, name)
             if parameter.default is parameter.empty:
                 words.append(repr(value))
-            elif value is not parameter.default and value != parameter.default:
+            elif value is not parameter.default and repr(value) != repr(parameter.default):
                 words.append(f"{name}={getattr(value, '__name__', repr(value))}")
         return f"{type(self).__name__}({', '.join(words)})"
 

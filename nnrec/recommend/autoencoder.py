@@ -9,14 +9,14 @@ E = mean over users of −Σ_j x_j ln softmax(logits)_j + β KL(N(μ, σ²) ‖ 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from nnrec import nn
+from nnrec.data.histories import Noisy, unit_rows
 from nnrec.data.interactions import Interactions
-from nnrec.nn.layers import Array, Generator, Result, Rng
+from nnrec.nn.layers import Array, Result, Rng
 from nnrec.recommend.network_model import NetworkModel
 from nnrec.recommend.scoring import check_fitted
 
@@ -102,31 +102,6 @@ class EvidenceBound(nn.Loss):
         dm = np.concatenate([mean, (variance - 1) / 2], axis=1)
         apart, dm = self.average(divergence, dm, weight)
         return value + self.beta * apart, (dy, dm * self.beta)
-
-
-class Noisy:
-    """A batch source of histories: x with each item dropped with probability `dropout`, then each
-    row scaled to length 1; the target is the whole history."""
-
-    def __init__(self, histories: Any, dropout: float, batch_size: int):
-        self.histories, self.dropout, self.batch_size = histories, dropout, batch_size
-
-    def __call__(self, rng: Generator) -> Iterator[tuple[Any, Any]]:
-        users = np.flatnonzero(np.diff(self.histories.indptr))
-        order = rng.permutation(users)
-        for start in range(0, len(order), self.batch_size):
-            target = self.histories[order[start : start + self.batch_size]]
-            x = target.copy()
-            x.data *= rng.random(len(x.data), np.float32) >= self.dropout
-            yield unit_rows(x), target
-
-
-def unit_rows(x: Any) -> Any:
-    """A CSR matrix with each row scaled to length 1; rows of zeros stay."""
-    squares = np.asarray((x * x).sum(axis=1)).ravel()
-    scaled = x.copy()
-    scaled.data *= np.repeat(1 / np.sqrt(np.where(squares > 0, squares, 1)), np.diff(x.indptr))
-    return scaled.astype(x.dtype)
 
 
 class AutoEncoder(NetworkModel):

@@ -59,24 +59,22 @@ class Fusion(nn.Composite):
 
     def __call__(self, theta: Array, users: Array, items: Array, rng: Rng = None) -> Result:
         on = self.bind(theta, rng)
-        user, at_user = np.unique(users, return_inverse=True)
-        item, at_item = np.unique(items, return_inverse=True)
         hs, backs = [], []
         if "user" in self.parts:
-            p, back_p = on.user(user)
-            q, back_q = on.item(item)
-            p_n, back_p_n = on.gather(p, at_user)
-            q_n, back_q_n = on.gather(q, at_item)
-            h, back_multiply = on.multiply(p_n, q_n)
+            p, back_p = on.user(users)
+            q, back_q = on.item(items)
+            h, back_multiply = on.multiply(p, q)
             hs.append(h)
 
             def back_product(dh: Array, g: Array) -> None:
                 dp, dq = back_multiply(dh, g)
-                back_p(back_p_n(dp, g)[0], g)
-                back_q(back_q_n(dq, g)[0], g)
+                back_p(dp, g)
+                back_q(dq, g)
 
             backs.append(back_product)
         if "tower" in self.parts:
+            user, at_user = np.unique(users, return_inverse=True)
+            item, at_item = np.unique(items, return_inverse=True)
             u, back_u = on.tower_user(user)
             i, back_i = on.tower_item(item)
             z_u, back_z_u = on.from_user(u)

@@ -70,7 +70,7 @@ class LinearModel(ScoringModel):
         return np.asarray(scores.toarray() if hasattr(scores, "toarray") else scores)
 
 
-def check_fitted(model: ScoringModel, name: str) -> None:
+def check_fitted(model: Any, name: str) -> None:
     """RuntimeError before `fit`."""
     if not hasattr(model, name):
         raise RuntimeError(f"{type(model).__name__} has learned nothing yet: call fit first")

@@ -10,14 +10,14 @@ from its features alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Self, cast
 
 import numpy as np
 
 from nnrec import nn
+from nnrec.data.histories import NextItems, scaled_rows
 from nnrec.data.interactions import Interactions
-from nnrec.nn.layers import Array, Generator, Result, Rng, several
+from nnrec.nn.layers import Array, Result, Rng, several
 from nnrec.recommend.network_model import NetworkModel
 from nnrec.recommend.scoring import check_fitted
 
@@ -101,67 +101,6 @@ class Towers(nn.Composite):
             return (*several(dx), None)[: len(inputs) + (not isinstance(among, slice))]
 
         return y, back
-
-
-class NextItems:
-    """A batch source: for each event, the user's other items (with times: the earlier ones, later
-    ones weighing more) as a CSR row of sum 1, and the event's item as the label."""
-
-    def __init__(
-        self,
-        log: Interactions,
-        features: Any,
-        window: int,
-        recency: float,
-        batch_size: int,
-        in_batch: bool,
-    ):
-        self.features, self.batch_size, self.in_batch = features, batch_size, in_batch
-        self.window, self.recency, self.ordered = window, recency, log.times is not None
-        self.starts, events = log.by_user()
-        self.users, self.items = log.user_index[events], log.item_index[events]
-        self.n_items = log.n_items
-
-    def histories(self, users: Array, before: Array) -> Any:
-        """CSR (n, items): of each user, the last `window` events that stand before `before`."""
-        from scipy.sparse import csr_array
-
-        first = np.maximum(self.starts[users], before - self.window)
-        length = before - first
-        row = np.repeat(np.arange(len(users)), length)
-        ends = np.cumsum(length)
-        place = np.arange(len(row)) - np.repeat(ends - length, length)
-        age = np.repeat(length, length) - 1 - place
-        weight = self.recency ** (age if self.ordered else np.zeros(len(age)))
-        weight /= np.bincount(row, weight, len(users))[row]
-        at = self.items[np.repeat(first, length) + place]
-        shape = (len(users), self.n_items)
-        return csr_array((weight.astype(np.float32), (row, at)), shape=shape)
-
-    def __call__(self, rng: Generator) -> Iterator[tuple[Any, Array]]:
-        order = rng.permutation(len(self.items))
-        for start in range(0, len(order), self.batch_size):
-            events = order[start : start + self.batch_size]
-            users, labels = self.users[events], self.items[events]
-            if self.ordered:
-                x = self.histories(users, events)
-            else:
-                x = self.histories(users, self.starts[users + 1])
-                x = without(x, labels)
-            rest = () if self.features is None else (self.features[users],)
-            if self.in_batch:
-                yield (x, *rest, labels), np.unique(labels, return_inverse=True)[1]
-            else:
-                yield (x, *rest), labels
-
-
-def without(x: Any, labels: Array) -> Any:
-    """CSR rows without the cell (i, labels[i]), each again of sum 1; rows left empty are zero."""
-    x = x.copy()
-    x.data[x.indices == np.repeat(labels, np.diff(x.indptr))] = 0
-    sums = np.asarray(x.sum(axis=1)).ravel()
-    x.data /= np.repeat(np.where(sums > 0, sums, 1), np.diff(x.indptr)).astype(x.dtype)
-    return x
 
 
 class TwoTower(NetworkModel):
@@ -255,8 +194,7 @@ class TwoTower(NetworkModel):
 
         check_fitted(self, "network")
         x = csr_array(histories, dtype=np.float32, copy=True)
-        sums = np.asarray(x.sum(axis=1)).ravel()
-        x.data /= np.repeat(np.where(sums > 0, sums, 1), np.diff(x.indptr)).astype(np.float32)
+        x = scaled_rows(x, np.asarray(x.sum(axis=1)))
         if user_features is None and self.user_features is not None:
             mean = np.asarray(self.user_features.mean(axis=0)).reshape(1, -1)
             user_features = np.repeat(mean, x.shape[0], axis=0)
