@@ -119,7 +119,7 @@ def test_every_form_computes_what_its_class_does(seed: int) -> None:
         for name, part in zip(numbered("dx", len(inputs)), several(dx)):
             np.testing.assert_allclose(local[name], part, rtol=1e-12, atol=1e-14)
     rest = set(TABLE) - seen
-    ours = {kind for kind in rest if kind.__module__.startswith("nnrec.")}
+    ours = {kind for kind in rest if kind.__module__.startswith("nnrec.nn")}
     assert {kind for kind in ours if not issubclass(kind, nn.Optimizer | Penalty)} == set()
     for penalty in (nn.L1(0.3), nn.L2(0.3)):
         W, forms = np.random.default_rng(seed).normal(size=(3, 5)), forms_of(penalty)
@@ -366,6 +366,20 @@ def test_what_is_not_rational_has_no_fractions(
     network = nn.Network(layers, nn.MSE(), rng=0, dtype="float64")
     with pytest.raises(TypeError, match=message):
         trace(network, [[1.0, 2.0]], [1.0], optimizer, rng=rng, exact=True)
+
+
+def test_bad_input_is_named() -> None:
+    network, x, y = document()
+    with pytest.raises(TypeError, match="optimizer='sgd', expected an Optimizer"):
+        trace(network, x, y, "sgd")
+    with pytest.raises(ValueError, match="x is nan in row 0, column 1"):
+        trace(network, [[1.0, np.nan, 2.0]], y)
+    with pytest.raises(ValueError, match="y is inf in row 0, column 0"):
+        trace(network, x, [[np.inf, 1.0]])
+    with pytest.raises(ValueError, match="n ≥ 1"):
+        trace(network, np.ones((0, 3)), np.ones((0, 2)))
+    with pytest.raises(ValueError, match="x has shape"):
+        trace(network, [[1.0]], y)
 
 
 def test_a_large_array_is_probed_in_part() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from nnrec import nn
 from nnrec.nn.arguments import Array, whole_number
+from nnrec.nn.training import rows_of
 from nnrec.teach.expressions import Tree, numeric, parse, symbolic
 from nnrec.teach.recording import trace
 from nnrec.teach.traces import Step, Trace, difference
@@ -75,8 +76,7 @@ def explain(
         n = xs[0].shape[0]
         if not isinstance(row, int | np.integer) or not 0 <= row < n:
             raise ValueError(f"explain: row={row!r}, expected a whole number from 0 to {n - 1}")
-        x = tuple(a[row : row + 1] for a in xs)
-        y, weight = (None if a is None else a[row : row + 1] for a in (y, weight))
+        x, y, weight = rows_of((xs, y, weight), slice(row, row + 1))
     recorded = trace(network, x, y, optimizer, weight, rng, exact)
     return Explanation(recorded, format, focus, digits, entries)
 
@@ -135,7 +135,8 @@ class Explanation:
         from nnrec.teach import pages
 
         write = {"text": pages.text, "markdown": pages.markdown, "latex": pages.latex}
-        return (write | {"html": pages.page})[format](self)
+        with np.errstate(all="ignore"):  # a value that overflowed is shown as it is
+            return (write | {"html": pages.page})[format](self)
 
     def save(self, path: str | Path) -> None:
         """Write it to a file, UTF-8."""

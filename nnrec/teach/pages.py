@@ -54,6 +54,7 @@ svg .plus { stroke: var(--plus); } svg .minus { stroke: var(--minus); }
 svg .bar { fill: var(--plus); } svg .curve { stroke: var(--plus); stroke-width: 2; fill: none; }
 svg .tangent { stroke: var(--minus); stroke-width: 1.6; stroke-dasharray: 5 4; fill: none; }
 svg .dot { fill: var(--ink); }
+@media (max-width: 32rem) { dl { grid-template-columns: minmax(0, 1fr); } }
 @media print { body { max-width: none; padding: 0; } .step { break-inside: avoid; }
   .scroll { overflow: visible; } }
 """

@@ -20,6 +20,7 @@ from nnrec import nn
 from nnrec.nn.arguments import Array
 from nnrec.nn.composites import rewired
 from nnrec.nn.layers import several
+from nnrec.nn.training import checked_batch
 from nnrec.teach.expressions import evaluate
 from nnrec.teach.planting import Batch, Call, Planted, PlantedLoss, PlantedPenalty
 from nnrec.teach.probes import Probes, as_fractions
@@ -57,7 +58,7 @@ def trace(
     if not isinstance(optimizer, nn.Optimizer):
         raise TypeError(f"trace: optimizer={optimizer!r}, expected an Optimizer, such as SGD(0.5)")
     base = None if rng is None else np.random.default_rng(rng)
-    batch = network.batch(x, y, weight)
+    batch = checked_batch(network, x, y, weight)
     if exact:
         network, optimizer = copy.copy(network), rational(optimizer)
         xs, target, weights = batch
