@@ -7,6 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from nnrec import __version__
@@ -39,6 +40,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--seed", type=seed, default=0, metavar="N", help="draws sizes and values (default: 0)"
     )
     command.set_defaults(run=check)
+
+    command = commands.add_parser(
+        "explain",
+        help="one step of training, worked out in full",
+        description="Show the document's 3-4-2 network at work: forward pass, loss, backward pass "
+        "and one update, each step in symbols, with the numbers put in, with its result and with "
+        "an independent check. The exit code is 1 if a check fails.",
+    )
+    command.add_argument(
+        "--format",
+        choices=["text", "markdown", "latex", "html"],
+        default="text",
+        help="of the page",
+    )
+    command.add_argument(
+        "--focus",
+        metavar="WHAT",
+        help="a part (dense_1), a neuron of it (dense_1[2]) or a weight (dense_1.W[0,1])",
+    )
+    command.add_argument(
+        "--digits", type=seed, default=4, metavar="N", help="decimals (default: 4)"
+    )
+    command.add_argument("--out", type=Path, metavar="FILE", help="write there, not to the screen")
+    command.set_defaults(run=explain)
 
     arguments = vars(parser.parse_args(argv))
     run = arguments.pop("run")
@@ -121,3 +146,17 @@ def check(seed: int) -> int:
     found = f"{len(MISTAKES) - len(missed)} of {len(MISTAKES)} mistakes rejected"
     print(f"{'FAILED' if wrong or missed else 'All well'}: {right}; {found} ({planted} cases).")
     return 1 if wrong or missed else 0
+
+
+def explain(format: str, focus: str | None, digits: int, out: Path | None) -> int:
+    """Print the document's network at work, or write it to a file."""
+    from nnrec.teach import explain
+    from nnrec.teach.explanations import document_network
+
+    explanation = explain(*document_network(), format=format, focus=focus, digits=digits)
+    if out:
+        explanation.save(out)
+        print(f"{out}: a step of the document's network, as {format}")
+    else:
+        print(explanation)
+    return 0 if explanation.trace.ok else 1
