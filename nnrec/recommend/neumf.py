@@ -20,16 +20,19 @@ from nnrec.recommend.network_model import NetworkModel, with_negatives
 from nnrec.recommend.scoring import check_fitted
 
 
-class Gather(nn.Layer):
-    """y = x[at]: rows of x (m, d) by integer positions (n,), y (n, d);  dx[at] += dy."""
+class AddRows(nn.Layer):
+    """y = a[i] + b[j] (n, d): rows of a and b by places i, j (n,);  da[i] += dy, db[j] += dy."""
 
-    def __call__(self, theta: Array, x: Array, at: Array, rng: Rng = None) -> Result:
-        def back(dy: Array, g: Array) -> tuple[Array, None]:
-            dx = np.zeros_like(x)
-            add_rows(dx, at, dy)
-            return dx, None
+    def __call__(
+        self, theta: Array, a: Array, i: Array, b: Array, j: Array, rng: Rng = None
+    ) -> Result:
+        def back(dy: Array, g: Array) -> tuple[Array, None, Array, None]:
+            da, db = np.zeros_like(a), np.zeros_like(b)
+            add_rows(da, i, dy)
+            add_rows(db, j, dy)
+            return da, None, db, None
 
-        return x[at], back
+        return a[i] + b[j], back
 
 
 class Fusion(nn.Composite):
@@ -49,13 +52,13 @@ class Fusion(nn.Composite):
             "tower_item": nn.Embedding(items, 2 * dim, small),
             "from_user": nn.Dense(2 * dim, 2 * dim),
             "from_item": nn.Dense(2 * dim, 2 * dim),
-            "add": nn.Add(),
+            "add_rows": AddRows(),
             "tower": nn.Sequential([*unit, nn.Dense(2 * dim, dim), *unit]),
         }
         parts = {**(product if towers != "tower" else {}), **(tower if towers != "product" else {})}
         both = {"both": nn.Concatenate()} if towers == "both" else {}
         out = nn.Dense(dim * (1 + (towers == "both")), 1)
-        super().__init__(**parts, gather=Gather(), **both, out=out)
+        super().__init__(**parts, **both, out=out)
 
     def __call__(self, theta: Array, users: Array, items: Array, rng: Rng = None) -> Result:
         on = self.bind(theta, rng)
@@ -79,16 +82,14 @@ class Fusion(nn.Composite):
             i, back_i = on.tower_item(item)
             z_u, back_z_u = on.from_user(u)
             z_i, back_z_i = on.from_item(i)
-            z_u_n, back_z_u_n = on.gather(z_u, at_user)
-            z_i_n, back_z_i_n = on.gather(z_i, at_item)
-            z, back_add = on.add(z_u_n, z_i_n)
+            z, back_z = on.add_rows(z_u, at_user, z_i, at_item)
             h, back_h = on.tower(z)
             hs.append(h)
 
             def back_tower(dh: Array, g: Array) -> None:
-                du, di = back_add(back_h(dh, g), g)
-                back_u(back_z_u(back_z_u_n(du, g)[0], g), g)
-                back_i(back_z_i(back_z_i_n(di, g)[0], g), g)
+                dz_u, _, dz_i, _ = back_z(back_h(dh, g), g)
+                back_u(back_z_u(dz_u, g), g)
+                back_i(back_z_i(dz_i, g), g)
 
             backs.append(back_tower)
         both, back_both = on.both(*hs) if len(hs) == 2 else (hs[0], lambda dy, g: (dy,))

@@ -146,11 +146,9 @@ class TwoTower(NetworkModel):
         self.rng, self.verbose = rng, verbose
         self.check_arguments()
 
-    def fit(
-        self, interactions: Interactions, callbacks: Any = (), start: Any = None, epochs: Any = None
-    ) -> Self:
+    def fit(self, interactions: Interactions, *args: Any, **options: Any) -> Self:
         self.item_factors = None  # kept after training only, when θ stands still
-        super().fit(interactions, callbacks, start, epochs)
+        super().fit(interactions, *args, **options)
         self.item_factors = self._items()
         return self
 
