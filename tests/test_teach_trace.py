@@ -315,6 +315,29 @@ def test_a_loss_without_a_form_is_traced() -> None:
     assert t.ok
 
 
+class Quartic(Penalty):
+    def __call__(self, W: Any) -> Any:
+        return (W * W * W * W).sum() * self.strength, 4 * self.strength * W * W * W
+
+
+class Signs(nn.Optimizer):
+    def update(self, theta: Any, g: Any, *slots: Any, rate: float, t: Any) -> None:
+        theta -= rate * np.sign(g)
+
+
+def test_a_users_penalty_and_optimizer_are_traced() -> None:
+    network, x, y = document()
+    network.penalty = [Quartic(0.5)]
+    t = trace(network, x, y, Signs(0.25))
+    assert t.step("R_1").form == "Quartic(W)"
+    assert t.step("∂W_1").form == "u1 + u2"
+    assert t.step("W_1+").form == "Signs(theta, g)"
+    assert t.ok
+    moved = network.parameters()["dense_1.W"] - 0.25 * np.sign(t.values["∂W_1"])
+    np.testing.assert_array_equal(t.values["W_1+"], moved)
+    verify(t.to_json())
+
+
 def test_dropout_keeps_its_mask_and_a_generator_its_place() -> None:
     network, x, y, weight = drawn("LayerNorm, Dropout")
     rng = np.random.default_rng(8)

@@ -154,9 +154,10 @@ class Explanation:
                 yield title, steps
 
     def given(self) -> list[tuple[str, str, Tree]]:
-        """The values that no step gives: symbol, what it is, value; none under a focus."""
-        names = self.trace.given if self.focus is None else {}
-        return [(name, about, ("value", self.trace.values[name])) for name, about in names.items()]
+        """What no step gives, but an optimiser's zeros: symbol, what it is, value; no focus."""
+        names, values = self.trace.given if self.focus is None else {}, self.trace.values
+        told = [name for name in names if "[" not in name or values[name].any()]
+        return [(name, names[name], ("value", values[name])) for name in told]
 
     def shown(self, number: int, step: Step) -> Shown:
         """One step with its formula, and its first entries with the numbers put in."""
