@@ -68,7 +68,7 @@ class Report:
     @property
     def ok(self) -> bool:
         """Whether every error is within the tolerance, and the contract kept."""
-        return self.error <= self.tolerance and not self.violations
+        return bool(self.findings) and self.error <= self.tolerance and not self.violations
 
     def __bool__(self) -> bool:
         return self.ok
@@ -232,6 +232,9 @@ class Problem:
             "back must add to g, and depend on no call made in between": close(more - 1, 2 * g),
             "∂L/∂x must be finite, and depend on no call made in between": close((dx, dx), others),
             "writes into an array it has returned": close(kept, several(y)),
+            "back returns no ∂L/∂x: return it, or say data_gradient=False": dx is not None
+            or not any(self.names)
+            or not getattr(self.layer, "data_gradient", True),
             f"back returns {len(dxs)} gradients, of {len(inputs)} inputs": len(dxs) == len(inputs),
         }
         grads = {name: total[a:b] for name, (a, b, _) in self.layer.places.items()}

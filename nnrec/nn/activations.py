@@ -90,6 +90,5 @@ def exp_shifted(z: Array) -> tuple[Array, Array, Array]:
     back = d - z
     lost = (z - (d - back)) - (m + back)
     e = np.exp(d)
-    lost *= e
-    e += lost
+    e += lost * e
     return e, m, top

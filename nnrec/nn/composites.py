@@ -2,8 +2,7 @@
 
 A composite reaches its children only through `self.parts`, inside `__call__`, and asks nothing
 about their class; so a trace, a timer or a search for a NaN can wrap them from outside.  Sharing
-weights is calling the same part twice.  The arithmetic between parts is a part too: `Add`,
-`Multiply`, `Concatenate`, `Dot`.
+weights is calling a part twice; arithmetic is a part too: `Add`, `Multiply`, `Concatenate`, `Dot`.
 """
 
 import copy
@@ -160,6 +159,8 @@ class Sequential(Composite):
         return self.part_rows(next(iter(self.parts)), *inputs)
 
     def without_data_gradient(self) -> Self:
+        if type(self).__call__ is not Sequential.__call__:
+            return self  # a call of its own may need the first part's gradient
         name, first = next(iter(self.parts.items()))
         return self.with_parts(self.parts | {name: first.without_data_gradient()})
 

@@ -3,10 +3,9 @@
     y, back = layer(theta, *inputs, rng=None)     # forward; rng: a Generator means training
     dx = back(dy, g)                              # adds ∂L/∂θ into g, returns ∂L/∂x
 
-A layer keeps no state between calls: `back` is a closure over the forward's own names.  It never
-writes into θ, its inputs, `dy` or an array it has returned; `back` only adds to `g`.  `d…` always
-means ∂L/∂….  Here stand the document's equations 1 (z = w·x + b) and 2–5 as layers, and those
-it leaves out: ∂E/∂W = xᵀ δ, ∂E/∂b = Σ δ, ∂E/∂x = δ Wᵀ.
+A layer keeps no state: `back` is a closure over the forward's own names.  It never writes into θ,
+its inputs, `dy` or an array it has returned; `back` only adds to `g`.  `d…` always means ∂L/∂….
+Here are the document's equations 1 to 5, and what it leaves out: ∂E/∂W = xᵀ δ, ∂E/∂x = δ Wᵀ.
 """
 
 import copy

@@ -1,7 +1,7 @@
 """Network: θ, a layer and a loss; what users touch most, and the border of the mathematics.
 
-Here, and only here, arrays are cast (real inputs, targets and weights to the network's dtype;
-integer ids and class labels stay) and seeds become Generators.  The loop is in `training`.
+Here alone arrays are cast (real inputs, targets and weights to the network's dtype; integer ids and
+class labels stay) and seeds become Generators.  The loop is in `training`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -55,7 +55,10 @@ class Network:
         self.rng = rng if isinstance(rng, int) else None
         self.dtype = np.dtype(dtype).name
         self.frozen = [frozen] if isinstance(frozen, str) else list(frozen)
-        self.penalty = [penalty] if isinstance(penalty, Penalty) else list(penalty)
+        self.penalty: list[Any] = [*penalty] if isinstance(penalty, list | tuple) else [penalty]
+        for term in self.penalty:
+            if not isinstance(term, Penalty):
+                raise TypeError(f"Network: penalty={term!r}, expected an L1 or L2")
         self.check_patterns("frozen", self.frozen)
         self.entropy = int(np.random.default_rng(rng).integers(2**63))  # of every stream to come
         self.epochs = 0
@@ -137,7 +140,7 @@ class Network:
         size = whole_number("Network", "batch_size", batch_size)
         for start in range(0, max(1, xs[0].shape[0]), size):
             at = slice(start, start + size)
-            yield at, self.layer(self.theta, *rows_of(xs, at))[0]
+            yield at, self.layer(self.theta, *rows_of(xs, at), rng=None)[0]
 
     def predict(self, x: Any, batch_size: int = 4096, link: bool = True) -> Any:
         """The estimates in the target's units, by blocks of rows; link=False: the raw outputs.
@@ -177,7 +180,7 @@ class Network:
         xs, labels = self.inputs(x, dtype), self.loss.takes_labels
         n = xs[0].shape[0]
         y, weight = cast("y", y, dtype, labels), cast("weight", weight, dtype)
-        if y is not None and y.ndim == 1 and not (labels and y.dtype.kind in "iub"):
+        if y is not None and y.ndim == 1 and not labels:
             y = y.reshape(-1, 1)
         if y is not None and y.shape[:1] != (n,):
             raise ValueError(f"y has shape {y.shape}, x has {n} rows")
@@ -228,12 +231,12 @@ class Network:
         parts = parts or [("", self.layer)]
         lines = [f"{'part':<24}{'layer':<34}{'parameters':>12}"]
         lines += [f"{path:<24}{part!r:<34}{part.size:>12,}" for path, part in parts]
-        flops = 0
-        for i, (_, part) in enumerate(parts):
+        flops, lean = 0, self.layer.without_data_gradient()
+        for _, part in [("", lean), *walk(lean)]:
             if isinstance(part, Dense):
-                flops += (6 if i else 4) * part.inputs * part.outputs
+                flops += (6 if part.data_gradient else 4) * part.inputs * part.outputs
         still = sum(b - a for name, (a, b, _) in self.layer.places.items() if self.is_frozen(name))
-        frozen = f", {still:,} frozen" if still else ""
+        frozen = f", {still:,} frozen" * bool(still)
         lines.append(f"{'total':<58}{self.layer.size:>12,}{frozen}")
         return "\n".join([*lines, f"{self.loss!r}, {self.dtype}, {flops:,} FLOPs a row and step"])
 

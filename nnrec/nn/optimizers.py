@@ -1,9 +1,8 @@
 """Optimisers: `step(theta, g)` changes θ in place and leaves g alone.
 
-The document's w ← w − α ∂E/∂w (its equations 8 and 9) and its relatives, under
-PyTorch's rules and defaults, on one flat vector: each rule is a few lines on slices of θ, g and
-the slots.  A `Segment` says which part of θ a step may touch: a range with its learning rate, or
-rows of a table, at the cost of these rows.  Frozen parameters are ranges left out.
+The document's w ← w − α ∂E/∂w (its equations 8 and 9) and its relatives, under PyTorch's rules, on
+one flat vector: a rule is a few lines on slices of θ, g and the slots.  A `Segment` is a part of θ
+that a step may touch: a range with its learning rate, or rows of a table, at the cost of the rows.
 """
 
 import copy

@@ -1,9 +1,8 @@
 """Training: the one loop, its batches, early stopping, progress, and the history it returns.
 
 A batch source is a callable `rng -> iterable of (x, y[, weight])`, called once an epoch; arrays
-become one.  Each epoch has one Generator for the source and one for the draws inside layers, made
-from the network's entropy and its count of epochs: validation, metrics and callbacks draw from
-neither, so they change no bit of θ.
+become one.  Each epoch has a Generator for the source and one for the layers' draws, made from the
+network's entropy and count of epochs; validation, metrics and callbacks draw from neither.
 """
 
 from __future__ import annotations
@@ -111,7 +110,7 @@ class EarlyStopping:
     patience: int = 5
     mode: str = "min"
     min_delta: float = 0.0
-    best_epoch = 0
+    best_theta: Any = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.mode not in ("min", "max"):
@@ -120,7 +119,7 @@ class EarlyStopping:
         real_number("EarlyStopping", "min_delta", self.min_delta)
 
     def on_start(self, run: Run) -> None:
-        self.best, self.best_epoch, self.best_theta = inf, 0, run.network.theta.copy()
+        self.best, self.best_epoch, self.best_theta = inf, 0, None
 
     def on_epoch(self, run: Run) -> None:
         if self.monitor not in run.history:
@@ -128,12 +127,13 @@ class EarlyStopping:
         value = run.history[self.monitor][-1] * (1 if self.mode == "min" else -1)
         if value < self.best - self.min_delta:
             self.best, self.best_epoch = value, run.epoch
-            self.best_theta[:] = run.network.theta
+            self.best_theta = run.network.theta.copy()
         run.stop |= run.epoch - self.best_epoch >= self.patience
 
     def on_end(self, run: Run) -> None:
-        if self.best_epoch:
+        if self.best_theta is not None:
             run.network.theta[:] = self.best_theta
+            self.best_theta = None  # lest a later fit that fails before its start takes it up
 
 
 class Progress:
@@ -199,6 +199,14 @@ def fit(
     """
     whole_number("fit", "epochs", epochs, least=0)
     optimizer = Adam() if optimizer is None else optimizer
+    for name, value, wanted in (
+        ("optimizer", optimizer, Optimizer),
+        ("metrics", metrics or {}, Mapping),
+        ("callbacks", callbacks, list | tuple),
+        ("validation_data", () if validation_data is None else validation_data, list | tuple),
+    ):
+        if not isinstance(value, wanted):
+            raise TypeError(f"fit: {name}={value!r}, expected {wanted}")
     if isinstance(optimizer.learning_rate, Mapping):
         network.check_patterns("learning_rate", optimizer.learning_rate)
     data: Any = None
@@ -228,10 +236,9 @@ def fit(
     if validation_data is not None:
         checked_batch(network, *validation_data)
     for callback in callbacks:
-        if not (callable(callback) or any(hasattr(callback, event) for event in EVENTS)):
-            raise TypeError(
-                f"fit: callback {callback!r} is no function and has no on_epoch or the like"
-            )
+        usable = callable(callback) or any(hasattr(callback, event) for event in EVENTS)
+        if isinstance(callback, type) or not usable:
+            raise TypeError(f"fit: callback {callback!r} is no function and has no on_epoch")
     told = [*callbacks, Progress()] if verbose else callbacks
     run, g = Run(network, optimizer, epochs, told), np.zeros_like(network.theta)
     evaluate = partial(network.evaluate, metrics=metrics)
@@ -275,7 +282,9 @@ def train_epoch(run: Run, source: Source, g: Array) -> float:
             network.penalties(theta, rows, g)
             if not (isfinite(value) and all(finite(segment.numbers(g)) for segment in segments)):
                 draws.bit_generator.state = before
-                bad = first_bad_part(network, batch, draws)
+                bad = "θ is not finite: the learning rate is too large"
+                if finite(theta):
+                    bad = first_bad_part(network, batch, draws)
                 raise FloatingPointError(f"epoch {run.epoch + 1}, step {run.step}: {bad}")
             optimizer.step(theta, g, segments)
         for name, part in network.parameters(g).items() if rows else [("", g)]:
