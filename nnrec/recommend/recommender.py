@@ -25,7 +25,7 @@ from nnrec.recommend.evaluation import evaluate
 from nnrec.recommend.item_knn import ItemKNN
 from nnrec.recommend.network_model import NetworkModel
 from nnrec.recommend.popularity import Popularity
-from nnrec.recommend.scoring import Array, LinearModel, ScoringModel, check_fitted
+from nnrec.recommend.scoring import Array, LinearModel, ScoringModel, check_events, check_fitted
 
 BLOCK = 512  # users whose scores of all items are in memory at a time
 EASE_ITEMS = 20_000  # with more, EASE's matrices pass 5 GB; item neighbours stand in for it
@@ -58,6 +58,7 @@ class Recommender(Described):
         NDCG@10 has not risen for `patience` epochs; the best number of epochs becomes the model's
         `epochs`, and it is then trained on everything.
         """
+        check_events(self.model, interactions)
         if validation:
             if not isinstance(self.model, NetworkModel):
                 raise ValueError(f"validation={validation} chooses epochs; {self.model!r} has none")
