@@ -1,7 +1,8 @@
-"""Teaching: the catalogue of mistakes, and specimens of everything a gradient can be taken of."""
+"""Teaching: traces and explanations, exercises with keys, a catalogue of mistakes, diagnoses."""
 
 from nnrec.teach import breaches, mistakes
 from nnrec.teach.diagnosis import Diagnosis, diagnose
+from nnrec.teach.exercises import Exercise, exercise
 from nnrec.teach.explanations import Explanation, explain
 from nnrec.teach.planting import MISTAKES, Mistake
 from nnrec.teach.recording import trace
@@ -10,5 +11,5 @@ from nnrec.teach.symbols import register
 from nnrec.teach.traces import Step, Trace, verify
 
 __all__ = ["MISTAKES", "SPECIMENS", "Case", "Diagnosis", "Mistake", "Specimen"]
-__all__ += ["breaches", "diagnose", "mistakes"]
+__all__ += ["Exercise", "breaches", "diagnose", "exercise", "mistakes"]
 __all__ += ["Explanation", "Step", "Trace", "explain", "register", "trace", "verify"]

@@ -158,7 +158,7 @@ def diagnose(
         numbers = {"loss": np.asarray(loss)} if loss is not None else by_name(given[0], subject)
         pairs = [claims.written(numbers, digits)]
     ours = outcome(subject)
-    answers = [Answer(at, *pair, ours(at)) for at, pair in zip(points, pairs)]
+    answers = [Answer(*pair, ours(at), at) for at, pair in zip(points, pairs)]
     suspects = candidates(subject, rate(optimizer), steps=after)
     return conclude(
         repr(getattr(subject, "layer", subject)),
@@ -207,7 +207,7 @@ class Answer:
     millionth of the largest number around, single precision within a ten-thousandth.
     """
 
-    def __init__(self, at: Point, claim: Claims, halves: Claims, ours: Claims):
+    def __init__(self, claim: Claims, halves: Claims, ours: Claims, at: Point | None = None):
         for name in claim if halves else ():
             if name not in ours:
                 raise ValueError(f"diagnose: there is no {name!r}; there are {', '.join(ours)}")

@@ -323,8 +323,9 @@ def repeated_ids_lost(call: Call, dy: Array, dx: Any, d: Parts) -> Any:
 
     Every use of a row adds its part: np.add.at, not dE[ids] += dy, which NumPy buffers.
     """
-    d["E"][...] = 0
-    d["E"][call.x] = dy
+    (table,) = d.values()
+    table[...] = 0
+    table[call.x] = dy
 
 
 def normalised(call: Call) -> tuple[Array, Array]:
