@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from nnrec import __version__
 
@@ -65,6 +65,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument("--out", type=Path, metavar="FILE", help="write there, not to the screen")
     command.set_defaults(run=explain)
 
+    command = commands.add_parser(
+        "exercise",
+        help="sheets for practice by hand, each with its key",
+        description="Write exercise sheets, a different one for each seed, each with its key.",
+    )
+    kinds = "forward backprop delta wrong-gradient update softmax factorization relu".split()
+    command.add_argument("kind", choices=kinds, metavar="KIND", help=", ".join(kinds))
+    command.add_argument("--seeds", type=seeds, default=range(1, 2), metavar="N-M", help="as 1-40")
+    command.add_argument("--difficulty", type=int, choices=[1, 2, 3], default=1, help="1 to 3")
+    command.add_argument("--fractions", action="store_true", help="exact numbers")
+    command.add_argument(
+        "--format", choices=["html", "markdown", "latex"], default="html", help="of the files"
+    )
+    command.add_argument("--out", type=Path, default=Path("sheets"), metavar="DIR", help="folder")
+    command.set_defaults(run=exercise)
+
     arguments = vars(parser.parse_args(argv))
     run = arguments.pop("run")
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -94,6 +110,19 @@ def seed(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number from 0 on")
     return int(text)
+
+
+def seeds(text: str) -> range:
+    """A range of seeds, both ends included, or one.
+
+    >>> seeds("1-40"), seeds("7")
+    (range(1, 41), range(7, 8))
+    """
+    first, _, last = text.partition("-")
+    found = range(seed(first), seed(last or first) + 1)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected the smaller number first")
+    return found
 
 
 def check(seed: int) -> int:
@@ -160,3 +189,13 @@ def explain(format: str, focus: str | None, digits: int, out: Path | None) -> in
     else:
         print(explanation)
     return 0 if explanation.trace.ok else 1
+
+
+def exercise(kind: str, seeds: range, out: Path, format: str, **settings: Any) -> int:
+    """Write a sheet and its key for each seed; settings: difficulty and fractions."""
+    from nnrec.teach import exercise
+
+    for seed in seeds:
+        exercise(kind, seed, **settings).save(out, format)
+    print(f"{out}: {len(seeds)} sheets, each with its key, as {format}")
+    return 0
