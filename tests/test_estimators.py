@@ -34,7 +34,7 @@ from nnrec.data import (
     split,
 )
 from nnrec.estimators import NeuralClassifier, NeuralRegressor
-from nnrec.metrics import best_threshold, f1, roc_auc
+from nnrec.metrics import accuracy, best_threshold, f1, roc_auc
 from nnrec.nn import (
     L2,
     MSE,
@@ -97,7 +97,7 @@ warnings.filterwarnings("ignore", message="Estimator .* does not inherit from")
 warnings.filterwarnings("ignore", category=FutureWarning)
 from sklearn.utils.estimator_checks import check_estimator
 from nnrec.estimators import {name}
-results = check_estimator({name}(), expected_failed_checks={MINIBATCHES}, on_fail=None)
+results = check_estimator({name}(epochs=50), expected_failed_checks={MINIBATCHES}, on_fail=None)
 print(json.dumps([[r["check_name"], r["status"], str(r["exception"])] for r in results]))
 """
     results = json.loads(python("-c", code))
@@ -234,6 +234,13 @@ def test_arguments_reach_network_and_training() -> None:
     assert isinstance(regressor().fit(table, np.arange(29)).networks_[0].loss, MSE)
 
 
+def test_few_rows_are_trained_for_at_least_so_many_steps() -> None:
+    table, y = shop(41)
+    assert classifier(epochs=None).fit(table, y).networks_[0].epochs == 125  # of 4 batches
+    table, y = shop(701)
+    assert classifier(epochs=None, batch_size=7).fit(table, y).networks_[0].epochs == 10
+
+
 def test_equal_seeds_give_equal_bits_and_a_refit_forgets() -> None:
     table, y = shop()
     first = classifier(validation_split=0.3, threshold="f1", ensemble=2).fit(table, y)
@@ -309,10 +316,12 @@ def test_evaluate_names_its_figures() -> None:
 def test_threshold_is_the_best_on_held_out_rows_and_is_used() -> None:
     table, y = shop(211)
     later, y_later = shop(97, seed=1)
+    y_later = np.where(np.arange(97) % 3, y_later, "no")  # fewer, and harder to tell
     fitted = classifier(threshold="f1", epochs=20)
     fitted.fit(table, y, validation_data=(later, y_later))
     p = fitted.predict_proba(later)[:, 1]
     assert fitted.threshold_ == best_threshold(y_later == "yes", p, f1) != 0.5
+    assert fitted.threshold_ != best_threshold(y_later == "yes", p, accuracy)
     np.testing.assert_array_equal(fitted.predict(later) == "yes", p >= fitted.threshold_)
     fitted.threshold_ = 0.0
     assert set(fitted.predict(later)) == {"yes"}
@@ -333,14 +342,14 @@ def test_held_out_rows_teach_nothing_but_when_to_stop() -> None:
 
 
 def test_split_keeps_equal_rows_together_and_classes_in_proportion() -> None:
-    table, y = shop(30)
-    table, y = table.take(np.arange(90) % 30), np.resize(y, 90)
+    table, _ = shop(31)
+    table, y = table.take(np.arange(93) % 31), np.resize(np.arange(31) < 3, 93)
+    shares = {"train": 0.6, "held": 0.4}
     rng = np.random.default_rng(0).spawn(1)[0]
-    rows = split(90, {"train": 0.8, "held": 0.2}, stratify=y, groups=equal_rows(table), rng=rng)[
-        "train"
-    ]
-    expected = classifier().fit(table.take(rows), y[rows])
-    fitted = classifier(validation_split=0.2).fit(table, y)
+    rows = split(93, shares, stratify=y, groups=equal_rows(table), rng=rng)
+    assert y[rows["held"]].sum() == 3  # of 9; without classes it were 6
+    expected = classifier().fit(table.take(rows["train"]), y[rows["train"]])
+    fitted = classifier(validation_split=0.4).fit(table, y)
     np.testing.assert_array_equal(fitted.networks_[0].theta, expected.networks_[0].theta)
 
 
@@ -417,6 +426,14 @@ def test_cleaning_never_changes_the_label() -> None:
     again = regressor(cleaning=cleaning).fit(whole, y)
     assert again.feature_names_in_.tolist() == ["pages", "month"]
     np.testing.assert_array_equal(again.networks_[0].theta, fitted.networks_[0].theta)
+
+
+def test_cleaning_finds_a_name_for_the_label() -> None:
+    table, bought = shop(60)
+    taken = table.with_columns({"y": table["pages"] + 0.5})
+    fitted = classifier(cleaning=Cleaning([Fill()])).fit(taken, bought)
+    assert fitted.cleaning_.label == "y'" and "y" in fitted.features_.groups
+    assert fitted.predict(taken).shape == (60,)
 
 
 def test_text_makes_sparse_inputs() -> None:

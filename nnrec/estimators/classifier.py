@@ -36,10 +36,9 @@ class NeuralClassifier(NeuralEstimator):
 
     The other arguments, and what X and y may be: see `NeuralEstimator`.
 
-    >>> from nnrec.nn import Adam
     >>> visits = {"pages": [1, 2, 9, 12] * 9, "month": ["May", "Nov", "May", "Nov"] * 9}
     >>> bought = ["no", "no", "yes", "yes"] * 9
-    >>> classifier = NeuralClassifier((16,), optimizer=Adam(0.02), epochs=40, random_state=0)
+    >>> classifier = NeuralClassifier(random_state=0)
     >>> classifier.fit(visits, bought).predict({"pages": [2, 11], "month": ["Dec", "Nov"]}).tolist()
     ['no', 'yes']
     >>> classifier.score(visits, bought)

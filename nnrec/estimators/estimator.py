@@ -46,9 +46,9 @@ class NeuralEstimator(Described):
       NaN, infinities and numbers beyond ±1e150 are a ValueError.
 
     hidden: units of each hidden layer; () is a linear model.  activation: "relu", "sigmoid" or
-    "tanh".  optimizer: None is Adam(); a copy of it is used.  decay: a learning rate that is a
-    number falls in a straight line to 0 at the last epoch; one that is a schedule stays what it is.
-    l2: the strength of an `L2` penalty.
+    "tanh".  epochs: None is 10, or with few rows as many as make 500 steps.  optimizer: None is
+    Adam(); a copy is used.  decay: a learning rate that is a number falls in a straight line to 0
+    at the last epoch; a schedule stays what it is.  l2: the strength of an `L2` penalty.
 
     validation_split: the share of rows held out for `early_stopping` (patience in epochs on the
     held-out loss, whose best θ is kept; 0: off) and for `histories_`.  Equal rows of a table stay
@@ -77,7 +77,7 @@ class NeuralEstimator(Described):
     activation: str = "relu"
     dropout: float = 0.2
     _: KW_ONLY
-    epochs: int = 10
+    epochs: int | None = None
     batch_size: int = 32
     optimizer: Optimizer | None = None
     decay: bool = True
@@ -159,7 +159,8 @@ class NeuralEstimator(Described):
             if value is not None and not isinstance(value, kind):
                 raise TypeError(f"{name}: {argument}={value!r}, expected a {kind.__name__} or None")
         for argument in ("epochs", "batch_size", "ensemble"):
-            whole_number(name, argument, getattr(self, argument))
+            if argument != "epochs" or self.epochs is not None:
+                whole_number(name, argument, getattr(self, argument))
         whole_number(name, "early_stopping", self.early_stopping, least=0)
         for argument in ("dropout", "validation_split"):
             real_number(name, argument, getattr(self, argument), below=1)
@@ -253,7 +254,8 @@ class NeuralEstimator(Described):
             layers += [Dense(before, after, initializer), ACTIVATIONS[self.activation]()]
             layers += [Dropout(self.dropout)] if self.dropout else []
         layers += [Dense(widths[-1], outputs)]
-        steps = self.epochs * -(-len(rows) // self.batch_size)
+        batches = -(-len(rows) // self.batch_size)
+        epochs = max(10, -(-500 // batches)) if self.epochs is None else self.epochs
         optimizer = self.optimizer or Adam()
         self.networks_, self.histories_ = [], []
         for _ in range(self.ensemble):
@@ -265,8 +267,10 @@ class NeuralEstimator(Described):
                 rows.y,
                 sample_weight=rows.weight,
                 validation_data=None if held is None else (held.X, held.y, held.weight),
-                optimizer=optimizer_for(optimizer, steps) if self.decay else deepcopy(optimizer),
-                epochs=self.epochs,
+                optimizer=optimizer_for(optimizer, epochs * batches)
+                if self.decay
+                else deepcopy(optimizer),
+                epochs=epochs,
                 batch_size=self.batch_size,
                 callbacks=stopping,
                 verbose=self.verbose,

@@ -7,7 +7,8 @@ all features stay together; everything (features, hyper-parameters, thresholds) 
 the fold's training part.  Mean ± sd over the folds, with and without `PageValues`, which is derived
 from transactions.  AUC, AP and accuracy (at 0.5) are those of a model of the whole training part.
 F1's threshold is the best on the predictions for that part's own three grouped, stratified folds,
-each predicted by a model of the other two; the same for every method.
+each predicted by a model of the other two; the same for every method.  nnrec's settings were
+chosen by folds of the first fold's training part.
 """
 
 import argparse
@@ -98,7 +99,7 @@ def network(seed: int):
         model = NeuralClassifier(
             hidden=(128, 64),
             dropout=0.5,
-            epochs=15,
+            epochs=20,
             batch_size=128,
             optimizer=AdamW(0.002, weight_decay=0.5),
             ensemble=5,
