@@ -489,6 +489,8 @@ def test_best_threshold_may_be_to_predict_nobody():
         assert threshold > probabilities.max()
         assert not (probabilities >= threshold).any()
     assert best_threshold(["b", "a"], [0, 1], positive="a") == 1.0
+    # 2 of 3 right at .9 and at .7: among equals the highest.
+    assert best_threshold([1, 0, 1], [0.9, 0.8, 0.7], accuracy) == 0.9
 
 
 def test_best_threshold_needs_two_classes_and_numbers():
