@@ -594,3 +594,9 @@ def test_the_documents_network_descends_and_with_its_sign_climbs(rng) -> None:
             errors.append(E)
     assert (np.diff(falling) < 0).all() and (np.diff(climbing) > 0).all()
     assert falling[-1] < 0.95 * falling[0] and climbing[-1] > 1.05 * climbing[0]
+
+
+@pytest.mark.parametrize("penalty", [0.1, "l2", L2, [L2(0.1), 0.1]])
+def test_a_penalty_is_a_penalty(penalty) -> None:
+    with pytest.raises(TypeError, match="Network: penalty=.*, expected an L1 or L2"):
+        Network([Dense(3, 1)], MSE(), penalty=penalty)

@@ -1281,3 +1281,41 @@ def test_class_weights_stay_out_of_the_validation() -> None:
     net, weights = plain(), {0: 0.5, 1: 3.0}
     history = net.fit(X, Y, validation_split=0.3, class_weight=weights, verbose=0)
     assert history["val_loss"] == [net.evaluate(X[70:], Y[70:])["loss"]]
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"optimizer": "adam"},
+        {"optimizer": Adam},
+        {"metrics": [len]},
+        {"callbacks": EarlyStopping()},
+        {"validation_data": np.ones((5, 3))},
+    ],
+    ids=lambda setting: next(iter(setting)),
+)
+def test_settings_of_the_wrong_kind_are_named_before_any_work(setting) -> None:
+    net = Network([Dense(3, 1)], MSE(), rng=0)
+    before = net.theta.copy()
+    with pytest.raises(TypeError, match=f"fit: {next(iter(setting))}="):
+        net.fit(np.ones((5, 3)), np.ones(5), verbose=0, **setting)
+    assert (net.theta == before).all()
+
+
+def test_a_chain_with_a_call_of_its_own_keeps_its_first_gradient() -> None:
+    class Residual(Sequential):
+        def __call__(self, theta, x, rng=None):
+            y, back = super().__call__(theta, x, rng=rng)
+            return x + y, lambda dy, g: dy + back(dy, g)
+
+    net = Network([Residual([Dense(3, 3), Tanh()]), Dense(3, 1)], MSE(), rng=0)
+    x = np.random.default_rng(0).normal(size=(7, 3))
+    history = net.fit(x, x[:, 0], optimizer=SGD(0.1), epochs=50, verbose=0)
+    assert history["loss"][-1] < history["loss"][0] / 2
+
+
+def test_a_step_that_ruins_theta_is_blamed_on_the_rate() -> None:
+    x = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
+    net = Network([Dense(3, 1)], MSE(), rng=0)
+    with pytest.raises(FloatingPointError, match="step 2: θ is not finite: the learning rate"):
+        net.fit(x, 1e3 * x[:, 0], optimizer=SGD(1e38), batch_size=2, verbose=0, shuffle=False)
