@@ -247,6 +247,8 @@ def test_large_matrices_and_long_sums_are_cut_short() -> None:
     network = nn.Network(nn.Dense(31, 23), nn.MSE(), rng=0, dtype="float64")
     text = str(explain(network, np.ones((1, 31)), np.zeros((1, 23)), entries=2))
     assert "… (26 more)" in text
+    (line,) = [line for line in text.split("\n") if line.startswith("    z₁[0,0] = ")]
+    assert line.count(" · ") == 31 - 26
     assert "    … 21 more" in text
     assert max(map(len, text.split("\n"))) < 250
     assert text.count("⋮") > 8
