@@ -1,4 +1,4 @@
-"""The command `nnrec`: one function per subcommand, which prints, and returns the exit code."""
+"""The command `nnrec`: its arguments, its errors in one line, its exit codes."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from nnrec import __version__
+from nnrec import __version__, commands
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code: 0 well, 1 something was found wrong, 2 wrong usage.
+    """Run the command line; the exit code: 0 well, 1 the answer or the input is bad, 2 wrong usage.
 
     >>> main(["--version"])
     Traceback (most recent call last):
@@ -22,13 +23,98 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = Parser(
         prog="nnrec",
-        description="A small neural-network library to read, check and run.",
-        epilog="`nnrec COMMAND --help` says more about a command.",
+        description="A small neural-network library to read, check and run. On a shop's table: "
+        "train, evaluate, predict and inspect; demo shows all of it on a made-up shop.",
+        epilog="`nnrec COMMAND --help` says more about a command. Exit codes: 0 all well, 1 the "
+        "answer or the input is bad, 2 wrong usage.",
     )
     parser.add_argument("--version", action="version", version=f"nnrec {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    command = commands.add_parser(
+    command = subparsers.add_parser(
+        "demo",
+        help="the whole story on a made-up shop, in under a minute",
+        description="Make up a shop whose true purchase probabilities are known, plant dirt in its "
+        "table, then clean it, extract features, train, and judge the model on unseen rows beside "
+        "two baselines and the best that is achievable; save it, load it, predict. Needs no "
+        "network. The exit code is 1 if the model falls short of 97 % of what is achievable.",
+    )
+    add_out(command, "demo")
+    add_seed(command, "draws the shop, its dirt and the model")
+    command.set_defaults(run=commands.demo)
+
+    command = subparsers.add_parser(
+        "train",
+        help="train a model on your table, and report how good it is",
+        description="Read a table (.csv, .tsv, also .gz, or .parquet), learn to tell the rows "
+        "whose label is the positive value from the rest, and judge the model on a tenth of the "
+        "rows, which played no part in training. Types, cleaning and features are inferred and "
+        "shown. Writes model.safetensors and report.html.",
+    )
+    command.add_argument("file", metavar="FILE", help="the table")
+    command.add_argument("--label", required=True, metavar="COL", help="the column to predict")
+    command.add_argument(
+        "--positive",
+        metavar="VALUE",
+        help="the label's value to look for (default: the last of two: True, 1, yes)",
+    )
+    command.add_argument(
+        "--drop", nargs="+", default=[], metavar="COL", help="columns that are no inputs"
+    )
+    sides = command.add_mutually_exclusive_group()
+    sides.add_argument(
+        "--group",
+        metavar="COL",
+        help="an id, such as the customer's, whose rows stay in one part; it is no input. Equal "
+        "rows always stay in one part",
+    )
+    sides.add_argument(
+        "--time", metavar="COL", help="train on the earliest rows and judge on the latest"
+    )
+    command.add_argument(
+        "--epochs",
+        type=count,
+        metavar="N",
+        help="rounds of training, at most (default: 10, more for a small table)",
+    )
+    add_out(command, "train")
+    add_seed(command, "draws the parts and the model")
+    command.set_defaults(run=commands.train)
+
+    command = subparsers.add_parser(
+        "evaluate",
+        help="judge a trained model on another table",
+        description="Judge a model on rows whose label is known. The figures are honest only if "
+        "none of them was trained on. Writes report.html.",
+    )
+    command.add_argument("model", metavar="MODEL", help="a file that `nnrec train` wrote")
+    command.add_argument("file", metavar="FILE", help="the table, with the label")
+    add_out(command, "evaluate")
+    command.set_defaults(run=commands.evaluate)
+
+    command = subparsers.add_parser(
+        "predict",
+        help="a probability for every row of a table",
+        description="Print CSV: each row's number, its probability of the positive value, and "
+        "whether that reaches the model's threshold.",
+    )
+    command.add_argument("model", metavar="MODEL", help="a file that `nnrec train` wrote")
+    command.add_argument("file", metavar="FILE", help="the table; it needs no label")
+    command.add_argument("--out", type=Path, metavar="CSV", help="write there, not to the screen")
+    command.add_argument(
+        "--keep", nargs="+", default=[], metavar="COL", help="columns to copy, such as an id"
+    )
+    command.set_defaults(run=commands.predict)
+
+    command = subparsers.add_parser(
+        "inspect",
+        help="what a model file holds",
+        description="Show a model's question, figures, features and layers.",
+    )
+    command.add_argument("model", metavar="MODEL", help="a file that `nnrec train` wrote")
+    command.set_defaults(run=commands.inspect)
+
+    command = subparsers.add_parser(
         "check",
         help="check every gradient, and that every planted mistake is found out",
         description="Check the gradient of every layer, composite and loss and of a set of whole "
@@ -36,12 +122,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "it can stand, and check that it is rejected. The exit code is 0 when all this is so, "
         "else 1.",
     )
-    command.add_argument(
-        "--seed", type=seed, default=0, metavar="N", help="draws sizes and values (default: 0)"
-    )
-    command.set_defaults(run=check)
+    add_seed(command, "draws sizes and values")
+    command.set_defaults(run=commands.check)
 
-    command = commands.add_parser(
+    command = subparsers.add_parser(
         "explain",
         help="one step of training, worked out in full",
         description="Show the document's 3-4-2 network at work: forward pass, loss, backward pass "
@@ -63,9 +147,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--digits", type=seed, default=4, metavar="N", help="decimals (default: 4)"
     )
     command.add_argument("--out", type=Path, metavar="FILE", help="write there, not to the screen")
-    command.set_defaults(run=explain)
+    command.set_defaults(run=commands.explain)
 
-    command = commands.add_parser(
+    command = subparsers.add_parser(
         "exercise",
         help="sheets for practice by hand, each with its key",
         description="Write exercise sheets, a different one for each seed, each with its key.",
@@ -79,19 +163,43 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--format", choices=["html", "markdown", "latex"], default="html", help="of the files"
     )
     command.add_argument("--out", type=Path, default=Path("sheets"), metavar="DIR", help="folder")
-    command.set_defaults(run=exercise)
+    command.set_defaults(run=commands.exercise)
 
     arguments = vars(parser.parse_args(argv))
-    run = arguments.pop("run")
+    # Batches are too small to share out, and the bits must not depend on the number of cores.
+    for library in ("OPENBLAS", "MKL", "OMP"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+    return answer(arguments.pop("run"), arguments)
+
+
+def answer(run: Callable[..., int], arguments: Mapping[str, Any]) -> int:
+    """Call a command; what goes wrong with its input is one line on stderr."""
+    name = f"nnrec {run.__name__}"
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without θ gets a question mark
-    try:
-        code: int = run(**arguments)
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: say(f"{name}: warning: {message}")
+        try:
+            code = run(**arguments)
+            sys.stdout.flush()
+        except BrokenPipeError:  # the reader, such as `head`, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        except OSError as error:
+            say(f"{name}: {error.filename or ''}: {error.strerror or error}")
+            return 1
+        except (ValueError, TypeError, ArithmeticError, ImportError) as error:
+            say(f"{name}: {error}")
+            return 1
+        except KeyboardInterrupt:
+            say(f"{name}: interrupted")
+            return 130
     return code
+
+
+def say(text: str) -> None:
+    """One line on stderr."""
+    print(" ".join(text.split()), file=sys.stderr)
 
 
 class Parser(argparse.ArgumentParser):
@@ -99,6 +207,17 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def count(text: str) -> int:
+    """A whole number from 1 on.
+
+    >>> count("7")
+    7
+    """
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number from 1 on")
+    return int(text)
 
 
 def seed(text: str) -> int:
@@ -125,77 +244,12 @@ def seeds(text: str) -> range:
     return found
 
 
-def check(seed: int) -> int:
-    """Print the table of gradient checks and that of planted mistakes."""
-    from nnrec.teach import MISTAKES, SPECIMENS
+def add_seed(command: argparse.ArgumentParser, what: str) -> None:
+    command.add_argument("--seed", type=seed, default=0, metavar="N", help=f"{what} (default: 0)")
 
-    wrong, checks, methods = [], 0, ("complex", "exact", "central", "taylor")
-    print("The error of each gradient by each method, relative to the norm of the whole gradient")
-    print("(taylor: 2 - slope of the remainder); exact, in fractions, must be 0.")
-    for kind in dict.fromkeys(specimen.kind for specimen in SPECIMENS.values()):
-        print(f"\n{kind:<30}" + "".join(f"{method:>10}" for method in methods))
-        for specimen in (s for s in SPECIMENS.values() if s.kind == kind):
-            cells = []
-            for method in methods:
-                if method not in specimen.methods:
-                    cells.append("-")
-                    continue
-                report = specimen.case(seed).check(method)
-                checks += 1
-                cells.append(f"{report.error:.1e}" if report.error else "0")
-                if not report:
-                    wrong.append(str(report))
-                    cells[-1] = "WRONG"
-            print(f"{specimen.name:<30}" + "".join(f"{cell:>10}" for cell in cells))
 
-    missed, planted = [], 0
-    print(
-        "\nEach mistake planted wherever it changes a gradient or breaks the contract of a layer:"
+def add_out(command: argparse.ArgumentParser, name: str) -> None:
+    where = Path(f"nnrec-{name}")
+    command.add_argument(
+        "--out", type=Path, default=where, metavar="DIR", help=f"for the files (default: ./{where})"
     )
-    print("how often it is rejected, the smallest error by complex, and how often by the contract.")
-    print(f"\n{'mistake':<30}{'rejected':>10}{'error':>10}{'contract':>10}")
-    for mistake in MISTAKES.values():
-        cases = [(s.name, s.case(seed).plant(mistake)) for s in SPECIMENS.values()]
-        reports = {name: case.check("complex") for name, case in cases if case}
-        accepted = [name for name, report in reports.items() if report]
-        by_contract = sum(bool(report.violations) for report in reports.values())
-        errors = [r.error for r in reports.values() if not r and not r.violations]
-        rejected = f"{len(reports) - len(accepted)} of {len(reports):>2}"
-        error = f"{min(errors):.1e}" if errors else "-"
-        print(f"{mistake.name:<30}{rejected:>10}{error:>10}{by_contract or '-':>10}")
-        planted += len(reports)
-        if accepted or not reports:
-            missed.append(mistake.name)
-            print(f"  ACCEPTED: {', '.join(accepted)}" if accepted else "  shows nowhere")
-
-    print()
-    for text in wrong:
-        print(f"{text}\n")
-    right = f"{checks - len(wrong)} of {checks} checks of {len(SPECIMENS)} gradients passed"
-    found = f"{len(MISTAKES) - len(missed)} of {len(MISTAKES)} mistakes rejected"
-    print(f"{'FAILED' if wrong or missed else 'All well'}: {right}; {found} ({planted} cases).")
-    return 1 if wrong or missed else 0
-
-
-def explain(format: str, focus: str | None, digits: int, out: Path | None) -> int:
-    """Print the document's network at work, or write it to a file."""
-    from nnrec.teach import explain
-    from nnrec.teach.explanations import document_network
-
-    explanation = explain(*document_network(), format=format, focus=focus, digits=digits)
-    if out:
-        explanation.save(out)
-        print(f"{out}: a step of the document's network, as {format}")
-    else:
-        print(explanation)
-    return 0 if explanation.trace.ok else 1
-
-
-def exercise(kind: str, seeds: range, out: Path, format: str, **settings: Any) -> int:
-    """Write a sheet and its key for each seed; settings: difficulty and fractions."""
-    from nnrec.teach import exercise
-
-    for seed in seeds:
-        exercise(kind, seed, **settings).save(out, format)
-    print(f"{out}: {len(seeds)} sheets, each with its key, as {format}")
-    return 0

@@ -1,7 +1,8 @@
 """Every picture: each function returns a matplotlib Figure, made without a display.
 
-Colours are Okabe and Ito's, which colour-blind readers can tell apart; a figure's title says what
-is to be seen, its axes name their units.
+A figure has one panel, so that a page can set figures side by side or below one another.  Colours
+are Okabe and Ito's, which colour-blind readers can tell apart; a title says what is to be seen, the
+axes name their units.
 """
 
 from __future__ import annotations
@@ -25,77 +26,93 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#666666")
+DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))  # apart without colour too
 
 
-def panels(count: int = 1, width: float = 5.2, height: float = 3.9) -> tuple[Figure, list[Axes]]:
-    """A figure with `count` panels side by side, and its axes."""
+def panel(width: float = 5.2, height: float = 3.9) -> tuple[Figure, Axes]:
+    """A figure of this size in inches, and its one panel."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width * count, height), layout="constrained")
-    axes = list(np.ravel(figure.subplots(1, count)))
-    for panel in axes:
-        panel.spines[["top", "right"]].set_visible(False)
-        panel.grid(color="#DDDDDD", linewidth=0.6)
-        panel.set_axisbelow(True)
-        panel.set_prop_cycle(color=COLOURS)
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#DDDDDD", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.set_prop_cycle(color=COLOURS)
     return figure, axes
 
 
-def learning_curves(history: Mapping[str, Sequence[float]]) -> Figure:
-    """A panel a figure of the history: training and validation over epochs, the best one marked.
+def literal(name: Any) -> str:
+    """A name as matplotlib shows it letter by letter, without reading $…$ as a formula; cut at 28.
 
-    >>> figure = learning_curves({"loss": [0.5, 0.3], "val_loss": [0.6, 0.4]})
-    >>> [panel.get_ylabel() for panel in figure.axes]
-    ['loss']
+    >>> literal("US$")
+    'US\\\\$'
     """
-    names = list(dict.fromkeys(name.removeprefix("val_") for name in history))
-    if not names:
-        raise ValueError("learning_curves: the history is empty, expected one epoch or more")
-    figure, axes = panels(len(names))
-    for panel, name in zip(axes, names):
-        for key, label in ((name, "training"), (f"val_{name}", "validation")):
-            if key in history:
-                values = history[key]
-                epochs = np.arange(1, len(values) + 1)
-                panel.plot(epochs, values, marker="o", markersize=3, label=label)
-        if (held := history.get(f"val_{name}")) is not None:
-            best = int(np.argmin(held) if "loss" in name else np.argmax(held))
-            panel.annotate(
-                f"{held[best]:.4g}",
-                (best + 1, held[best]),
-                (0, 8),
-                textcoords="offset points",
-                ha="center",
-                fontsize=9,
-                color=COLOURS[1],
-            )
-        panel.set(xlabel="epoch", ylabel=name, title=f"{name} while training")
-        panel.locator_params(axis="x", integer=True)
-        panel.legend(frameon=False)
+    text = str(name)
+    return (text if len(text) <= 28 else f"{text[:27]}…").replace("$", r"\$")
+
+
+def learning_curve(history: Mapping[str, Sequence[float]], name: str = "loss") -> Figure:
+    """One figure of the history over epochs, of training and validation; the best one marked.
+
+    >>> figure = learning_curve({"loss": [0.5, 0.3], "val_loss": [0.6, 0.4]})
+    >>> [line.get_label() for line in figure.axes[0].lines]
+    ['training', 'validation', 'best: 0.4000 in epoch 2']
+    """
+    if not any(history.get(key) for key in (name, f"val_{name}")):
+        found = ", ".join(history) or "nothing"
+        raise ValueError(f"learning_curve: the history holds {found}, expected {name!r}")
+    figure, axes = panel()
+    for key, label, dash in zip((name, f"val_{name}"), ("training", "validation"), DASHES):
+        values = history.get(key, ())
+        if len(values):
+            epochs = np.arange(1, len(values) + 1)
+            axes.plot(epochs, values, marker="o", markersize=3, label=label, linestyle=dash)
+    if len(held := history.get(f"val_{name}", ())):
+        best = int(np.argmin(held) if "loss" in name else np.argmax(held))
+        axes.plot(best + 1, held[best], "o", color=COLOURS[1], markersize=8, fillstyle="none")
+        label = f"best: {held[best]:.4f} in epoch {best + 1}"
+        axes.lines[-1].set_label(label)
+    axes.set(xlabel="epoch", ylabel=name, title=f"{name} while training")
+    axes.locator_params(axis="x", integer=True)
+    axes.legend(frameon=False, fontsize=9)
     return figure
 
 
 def roc(y_true: Any, scores: Mapping[str, Any], positive: Any = None) -> Figure:
-    """ROC and precision-recall curves of one or several models, by name.
+    """The ROC curves of one or several models, by name, with the areas under them.
 
     >>> figure = roc([0, 1, 1, 0], {"model": [0.2, 0.9, 0.6, 0.7]})
-    >>> [panel.get_xlabel() for panel in figure.axes]
-    ['false positive rate', 'recall']
+    >>> figure.axes[0].get_xlabel(), figure.axes[0].lines[0].get_label()
+    ('false positive rate', 'model  0.750')
     """
-    figure, (left, right) = panels(2)
-    for name, score in scores.items():
+    figure, axes = panel()
+    for (name, score), dash in zip(scores.items(), DASHES * len(scores)):
         false, true, _ = roc_curve(y_true, score, positive=positive)
         area = roc_auc(y_true, score, positive=positive)
-        left.plot(false, true, label=f"{name}  {area:.3f}")
+        axes.plot(false, true, label=f"{literal(name)}  {area:.3f}", linestyle=dash)
+    axes.plot([0, 1], [0, 1], color="#999999", linestyle=":", label="by chance  0.500")
+    axes.set(xlabel="false positive rate", ylabel="recall", title="ROC, with the area under it")
+    axes.legend(frameon=False, loc="lower right", fontsize=9)
+    return figure
+
+
+def precision_recall(y_true: Any, scores: Mapping[str, Any], positive: Any = None) -> Figure:
+    """Precision over recall for one or several models, by name, with the average precision.
+
+    >>> figure = precision_recall([0, 1, 1, 0], {"model": [0.2, 0.9, 0.6, 0.7]})
+    >>> figure.axes[0].lines[0].get_label()
+    'model  0.833'
+    """
+    figure, axes = panel()
+    for (name, score), dash in zip(scores.items(), DASHES * len(scores)):
         precision, recall, _ = precision_recall_curve(y_true, score, positive=positive)
         mean = average_precision(y_true, score, positive=positive)
-        right.plot(recall, precision, drawstyle="steps-pre", label=f"{name}  {mean:.3f}")
-    left.plot([0, 1], [0, 1], color="#999999", linestyle=":", label="by chance  0.500")
-    left.set(xlabel="false positive rate", ylabel="recall", title="ROC, with the area under it")
-    right.set(xlabel="recall", ylabel="precision", title="Precision and recall, with the average")
-    right.set(ylim=(0, 1.02))
-    left.legend(frameon=False, loc="lower right", fontsize=9)
-    right.legend(frameon=False, loc="upper right", fontsize=9)
+        style: Any = {"drawstyle": "steps-post", "linestyle": dash}
+        axes.plot(recall, precision, label=f"{literal(name)}  {mean:.3f}", **style)
+    axes.set(xlabel="recall", ylabel="precision", title="Precision and recall, with the average")
+    axes.set(ylim=(0, 1.02))
+    axes.legend(frameon=False, loc="lower left", fontsize=9)
     return figure
 
 
@@ -107,13 +124,13 @@ def reliability(y_true: Any, prob: Any, positive: Any = None, bins: int = 10) ->
     'predicted probability'
     """
     found = calibration(y_true, prob, positive=positive, bins=bins)
-    figure, (panel,) = panels()
-    panel.plot([0, 1], [0, 1], color="#999999", linestyle=":", label="perfect")
-    panel.plot(found.predicted, found.observed, zorder=2)
+    figure, axes = panel()
+    axes.plot([0, 1], [0, 1], color="#999999", linestyle=":", label="perfect")
+    axes.plot(found.predicted, found.observed, zorder=2)
     size = 20 + 180 * found.weight / found.weight.max()
-    panel.scatter(found.predicted, found.observed, size, zorder=3, label="rows, by their number")
-    panel.set(xlabel="predicted probability", ylabel="share of positives", title="Calibration")
-    panel.legend(frameon=False, loc="upper left")
+    axes.scatter(found.predicted, found.observed, size, zorder=3, label="rows, by their number")
+    axes.set(xlabel="predicted probability", ylabel="share of positives", title="Calibration")
+    axes.legend(frameon=False, loc="upper left", fontsize=9)
     return figure
 
 
@@ -126,17 +143,17 @@ def confusion(y_true: Any, y_pred: Any, labels: Sequence[Any]) -> Figure:
     """
     counts = confusion_matrix(y_true, y_pred, labels=labels)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure, (panel,) = panels()
-    panel.grid(visible=False)
-    panel.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    figure, axes = panel()
+    axes.grid(visible=False)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for (row, column), share in np.ndenumerate(shares):
-        text = f"{counts[row, column]:,.0f}\n{share:.1%}"
+        text = f"{counts[row, column]:,.0f}\n{share:.1%} of the row"
         colour = "white" if share > 0.5 else "black"
-        panel.text(column, row, text, ha="center", va="center", color=colour)
+        axes.text(column, row, text, ha="center", va="center", color=colour)
     ticks = range(len(labels))
-    panel.set_xticks(ticks, [str(label) for label in labels])
-    panel.set_yticks(ticks, [str(label) for label in labels])
-    panel.set(xlabel="predicted", ylabel="true", title="Confusion matrix")
+    axes.set_xticks(ticks, [literal(label) for label in labels])
+    axes.set_yticks(ticks, [literal(label) for label in labels])
+    axes.set(xlabel="predicted", ylabel="true", title="Confusion matrix")
     return figure
 
 
@@ -148,10 +165,11 @@ def bars(values: Mapping[str, float], errors: Mapping[str, float], title: str, u
     ['hour', 'price']
     """
     names = sorted(values, key=lambda name: values[name])
-    figure, (panel,) = panels(width=6.2, height=max(2.2, 0.28 * len(names) + 1))
+    figure, axes = panel(height=max(2.2, 0.26 * len(names) + 1))
     spread = [errors.get(name, 0.0) for name in names]
-    panel.barh(names, [values[name] for name in names], xerr=spread, color=COLOURS[0], height=0.7)
-    panel.axvline(0, color="#333333", linewidth=0.8)
-    panel.set(xlabel=unit, title=title)
-    panel.grid(visible=False, axis="y")
+    axes.barh(range(len(names)), [values[name] for name in names], xerr=spread, height=0.7)
+    axes.set_yticks(range(len(names)), [literal(name) for name in names])
+    axes.axvline(0, color="#333333", linewidth=0.8)
+    axes.set(xlabel=unit, title=title)
+    axes.grid(visible=False, axis="y")
     return figure

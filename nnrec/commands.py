@@ -1,0 +1,262 @@
+"""What each subcommand of `nnrec` does: a function that prints, and returns the exit code."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from nnrec.data import Table
+    from nnrec.data.dirt import Ledger
+    from nnrec.estimators import NeuralClassifier
+    from nnrec.study import Question, Study
+
+
+def demo(out: Path, seed: int) -> int:
+    """The main job on a synthetic shop: 0 if the model reaches 97 % of what is achievable."""
+    from nnrec.data import Table
+    from nnrec.data.dirt import plant_dirt
+    from nnrec.data.synthetic import shop
+    from nnrec.study import Question, Study
+
+    out.mkdir(parents=True, exist_ok=True)
+    made_up = shop(sessions=120_000, rng=seed)
+    dirty, ledger = plant_dirt(made_up.sessions, rng=seed)
+    write_csv(out / "sessions.csv", {name: dirty[name] for name in dirty})
+    print("A made-up shop: its sessions, spoilt as real ones are.\n")
+    study = Study.plan(Question("purchase"), Table.read(out / "sessions.csv"), seed=seed)
+    carry_out(study, truth=made_up.probability[ledger.source])
+    print_dirt(study, ledger)
+    path = file_away(study, out, "Will this visit end in a purchase? A made-up shop")
+    achieved = study.evaluation.achieved
+    print(f"\nThe model reaches {achieved:.1%} of what is achievable; the goal is 97 %.")
+    print(f"Go on: nnrec inspect {path}")
+    print(f"       nnrec train {out / 'sessions.csv'} --label purchase")
+    # The recommender's half goes here: `made_up.events`, beside `made_up.true_affinity()`.
+    return 0 if achieved >= 0.97 else 1
+
+
+def print_dirt(study: Study, ledger: Ledger) -> None:
+    """The dirt planted in the training part, and how much of it the cleaning found."""
+    train = set(study.parts["train"].tolist())
+    types = study.X.types
+    numbers = {name: rows for name, rows in ledger.missing.items() if types[name] != "text"}
+    print("Dirt in the training part, planted and found:")
+    kinds = ("repeated rows", "invalid categories", "outliers", "missing numbers and times")
+    planted = ({"": ledger.duplicates}, ledger.invalid, ledger.outliers, numbers)
+    for kind, columns, line in zip(kinds, planted, study.model.cleaning_report_.lines):
+        n = sum(row in train for rows in columns.values() for row in rows.tolist())
+        print(f"  {kind}: {n:,} and {sum(line.cells.values()) or line.rows:,}")
+    print()
+
+
+def train(file: str, label: str, positive: str | None, out: Path, **choices: Any) -> int:
+    """Train on a user's table; drop, group, time, epochs and seed as `Study.plan` takes them."""
+    from nnrec.data import Table
+    from nnrec.study import Question, Study
+
+    study = Study.plan(Question(label, positive), Table.read(file), **choices)
+    out.mkdir(parents=True, exist_ok=True)
+    carry_out(study)
+    path = file_away(study, out, f"{study.question}? {Path(file).name}")
+    print(f"\nGo on: nnrec predict {path} FILE")
+    return 0
+
+
+def carry_out(study: Study, truth: Any = None) -> None:
+    """Train and judge, and print each step."""
+    print(f"Read: {study.X.describe()}\n")
+    print(f"The question: {study.question}.\n{study.summary()}\n")
+    study.model.verbose = int(sys.stderr.isatty())
+    study.train()
+    print(f"Cleaning, learned from the training part: {study.model.cleaning_report_}\n")
+    print(f"Features: {study.model.features_}\n")
+    for text in study.warnings():
+        print(f"Mind: {text}\n")
+    print(f"{study.model.networks_[0].summary()}\n")
+    print(f"Training:\n{study.model.histories_[0]}\n")
+    print(f"On the test part, which played no part in training:\n{study.judge(truth)}\n")
+
+
+def file_away(study: Study, out: Path, title: str) -> Path:
+    """Write the model, the test part's predictions by the model as loaded, and the report."""
+    from nnrec import load, save
+    from nnrec.report import Report
+
+    path = out / "model.safetensors"
+    save(study.model, path, metrics=study.figures())
+    test, _ = study.part("test")
+    forecast = predictions(load(path), test, study.parts["test"] + 1)
+    if (forecast["probability"] != study.model.predict_proba(test)[:, 1]).any():
+        raise ValueError(f"{path}: the loaded model predicts other bits than the saved one")
+    write_csv(out / "predictions.csv", forecast)
+    page = Report(title)
+    study.tell(page)
+    page.save(out / "report.html")
+    print(f"{path}: saved, loaded again, and it predicts the same bits for {len(test):,} rows.")
+    print(f"{out / 'predictions.csv'}: those predictions.")
+    print(f"{out / 'report.html'}: figures and pictures.")
+    return path
+
+
+def evaluate(model: str, file: str, out: Path) -> int:
+    """Judge a filed model on a labelled table."""
+    from nnrec.data import Table
+    from nnrec.report import Report
+    from nnrec.study import Evaluation
+
+    classifier, question = trained(model)
+    X, y = question.of(Table.read(file))
+    evaluation = Evaluation.of(classifier, question, X, y)
+    page = Report(f"{question}? {Path(model).name} on {Path(file).name}")
+    for text in question.warnings():
+        print(f"Mind: {text}\n")
+        page.note(text)
+    print(f"{len(y):,} rows, {y.sum():,} with {question}\n\n{evaluation}")
+    evaluation.tell(page)
+    out.mkdir(parents=True, exist_ok=True)
+    page.save(out / "report.html")
+    print(f"\nFigures and pictures: {out / 'report.html'}")
+    return 0
+
+
+def predict(model: str, file: str, out: Path | None, keep: list[str]) -> int:
+    """Write each row's probability, as CSV."""
+    from nnrec.data import Table
+
+    classifier, question = trained(model)
+    table = Table.read(file)
+    forecast = predictions(classifier, table, range(1, len(table) + 1))
+    write_csv(out or sys.stdout, forecast | {name: table[name] for name in keep})
+    if out:
+        print(f"{out}: {len(table):,} rows; the probability is that of {question}")
+    return 0
+
+
+def inspect(model: str) -> int:
+    """Print what a model file says of itself."""
+    from nnrec import load
+    from nnrec.files import describe
+
+    found = describe(model)
+    made_by = " and ".join(" ".join(pair) for pair in found["provenance"].items())
+    print(f"{model}: {found['class']}, {found['bytes']:,} bytes, written by {made_by}")
+    figures = dict(found["metrics"])
+    if "label" in figures:
+        print(f"The question: {figures.pop('label')} = {figures.pop('positive')}")
+    for name, values in figures.items():
+        print(f"{name}: " + ", ".join(f"{k} {v:.4g}" for k, v in values.items()))
+    loaded = load(model)
+    if getattr(loaded, "features_", None):
+        print(f"\nFeatures: {loaded.features_}")
+    for network in getattr(loaded, "networks_", [loaded]):
+        print(f"\n{network.summary()}")
+    return 0
+
+
+def trained(model: str) -> tuple[NeuralClassifier, Question]:
+    """The classifier of a file of `nnrec train`, and the question it answers."""
+    from nnrec import NeuralClassifier, load
+    from nnrec.files import describe
+    from nnrec.study import Question
+
+    classifier, about = load(model), describe(model)["metrics"]
+    if not isinstance(classifier, NeuralClassifier) or "positive" not in about:
+        raise ValueError(f"{model}: not a model of `nnrec train`; `nnrec inspect` says what it is")
+    return classifier, Question(about["label"], about["positive"])
+
+
+def predictions(classifier: NeuralClassifier, table: Table, rows: Iterable[int]) -> dict[str, Any]:
+    """The columns of a file of predictions; rows are counted from 1."""
+    prob = classifier.predict_proba(table)[:, 1]
+    return {"row": rows, "probability": prob, "predicted": prob >= classifier.threshold_}
+
+
+def write_csv(to: Path | TextIO, columns: Mapping[str, Iterable[Any]]) -> None:
+    """Write columns of equal length; missing values are empty, and `Table.read` reads it again."""
+    if isinstance(to, Path):
+        with to.open("w", encoding="utf-8", newline="") as file:
+            return write_csv(file, columns)
+    writer = csv.writer(to, lineterminator="\n")
+    writer.writerow(columns)
+    cells = [["" if v is None or v != v else v for v in column] for column in columns.values()]
+    writer.writerows(zip(*cells))
+
+
+def check(seed: int) -> int:
+    """Print the table of gradient checks and that of planted mistakes."""
+    from nnrec.teach import MISTAKES, SPECIMENS
+
+    wrong, checks, methods = [], 0, ("complex", "exact", "central", "taylor")
+    print("The error of each gradient by each method, relative to the norm of the whole gradient")
+    print("(taylor: 2 - slope of the remainder); exact, in fractions, must be 0.")
+    for kind in dict.fromkeys(specimen.kind for specimen in SPECIMENS.values()):
+        print(f"\n{kind:<30}" + "".join(f"{method:>10}" for method in methods))
+        for specimen in (s for s in SPECIMENS.values() if s.kind == kind):
+            cells = []
+            for method in methods:
+                if method not in specimen.methods:
+                    cells.append("-")
+                    continue
+                report = specimen.case(seed).check(method)
+                checks += 1
+                cells.append(f"{report.error:.1e}" if report.error else "0")
+                if not report:
+                    wrong.append(str(report))
+                    cells[-1] = "WRONG"
+            print(f"{specimen.name:<30}" + "".join(f"{cell:>10}" for cell in cells))
+
+    missed, planted = [], 0
+    print(
+        "\nEach mistake planted wherever it changes a gradient or breaks the contract of a layer:"
+    )
+    print("how often it is rejected, the smallest error by complex, and how often by the contract.")
+    print(f"\n{'mistake':<30}{'rejected':>10}{'error':>10}{'contract':>10}")
+    for mistake in MISTAKES.values():
+        cases = [(s.name, s.case(seed).plant(mistake)) for s in SPECIMENS.values()]
+        reports = {name: case.check("complex") for name, case in cases if case}
+        accepted = [name for name, report in reports.items() if report]
+        by_contract = sum(bool(report.violations) for report in reports.values())
+        errors = [r.error for r in reports.values() if not r and not r.violations]
+        rejected = f"{len(reports) - len(accepted)} of {len(reports):>2}"
+        error = f"{min(errors):.1e}" if errors else "-"
+        print(f"{mistake.name:<30}{rejected:>10}{error:>10}{by_contract or '-':>10}")
+        planted += len(reports)
+        if accepted or not reports:
+            missed.append(mistake.name)
+            print(f"  ACCEPTED: {', '.join(accepted)}" if accepted else "  shows nowhere")
+
+    print()
+    for text in wrong:
+        print(f"{text}\n")
+    right = f"{checks - len(wrong)} of {checks} checks of {len(SPECIMENS)} gradients passed"
+    found = f"{len(MISTAKES) - len(missed)} of {len(MISTAKES)} mistakes rejected"
+    print(f"{'FAILED' if wrong or missed else 'All well'}: {right}; {found} ({planted} cases).")
+    return 1 if wrong or missed else 0
+
+
+def explain(format: str, focus: str | None, digits: int, out: Path | None) -> int:
+    """Print the document's network at work, or write it to a file."""
+    from nnrec.teach import explain
+    from nnrec.teach.explanations import document_network
+
+    explanation = explain(*document_network(), format=format, focus=focus, digits=digits)
+    if out:
+        explanation.save(out)
+        print(f"{out}: a step of the document's network, as {format}")
+    else:
+        print(explanation)
+    return 0 if explanation.trace.ok else 1
+
+
+def exercise(kind: str, seeds: range, out: Path, format: str, **settings: Any) -> int:
+    """Write a sheet and its key for each seed; settings: difficulty and fractions."""
+    from nnrec.teach import exercise
+
+    for seed in seeds:
+        exercise(kind, seed, **settings).save(out, format)
+    print(f"{out}: {len(seeds)} sheets, each with its key, as {format}")
+    return 0
