@@ -33,6 +33,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         how["data"] = "set NNREC_DATA to the folder of the data sets"
     if "oracle" not in config.option.markexpr:
         how["oracle"] = "pip install '.[oracles]' and pytest -m oracle"
+    if "long" not in config.option.markexpr:
+        how["long"] = "pytest -m long"
     lines = config.stash.setdefault(LEFT_OUT, [])
     for mark, hint in how.items():
         out = [item for item in items if item.get_closest_marker(mark)]

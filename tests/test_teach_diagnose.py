@@ -123,7 +123,7 @@ def test_each_mistake_is_named(name: str) -> None:
     assert right == count == 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", MISTAKES)
 def test_each_mistake_is_named_on_fifty_networks(name: str) -> None:
     right, count, many = named_rightly(name, 50)
@@ -158,7 +158,7 @@ def test_each_mistake_is_named_from_four_decimals(name: str) -> None:
     assert right == total == 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", GRADIENTS)
 def test_each_mistake_is_named_from_four_decimals_on_fifty_networks(name: str) -> None:
     right, total = named_from_four_decimals(name, 50)
@@ -182,7 +182,7 @@ def test_a_right_answer_is_not_accused(seed: int) -> None:
     check_a_right_answer(seed)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_right_answer_is_never_accused() -> None:
     for seed in range(100, 300):
         check_a_right_answer(seed)
@@ -242,7 +242,7 @@ def test_a_mistake_outside_the_catalogue_is_not_misnamed() -> None:
     assert len(seen) == 12
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_mistake_outside_the_catalogue_is_never_misnamed() -> None:
     for seed in range(100):
         check_outside(seed)

@@ -276,14 +276,14 @@ def test_sheets_are_good_and_keys_right(kind: str, settings: dict[str, Any]) -> 
         check(kind, seed, **settings)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_thousand_sheets_are_good_and_their_keys_right(kind: str) -> None:
     for seed in range(1000):
         check(kind, seed)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("kind", "settings"), SETTINGS, ids=ids)
 def test_fifty_sheets_of_each_setting_are_good(kind: str, settings: dict[str, Any]) -> None:
     for seed in range(1000, 1050):
