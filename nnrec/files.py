@@ -88,6 +88,13 @@ def load(path: Path, classes: Classes = ()) -> Any:
 
     classes: as for `save`.  FormatError: a file that is damaged, that holds no model, that names a
     class neither of nnrec nor passed, or whose numbers don't fit the architecture it declares.
+
+    >>> import tempfile
+    >>> from nnrec.nn import Dropout
+    >>> path = os.path.join(tempfile.mkdtemp(), "layer.safetensors")
+    >>> save(Dropout(0.5), path)
+    >>> load(path)
+    Dropout(0.5)
     """
     registry = with_own(classes)
     arrays, metadata = read(path)
@@ -154,7 +161,7 @@ def check_sizes(
 ) -> None:
     """Refuse a network whose layers declare other numbers of parameters than its θ has.
 
-    Before any network is made, since making one allocates what its layers declare.
+    Before any θ is drawn, which would allocate what the layers declare.
     """
     if not isinstance(tree, dict | list):
         return

@@ -201,10 +201,12 @@ def wrong_gradient(draw: Draw) -> Exercise | None:
     g = twin.loss_and_grad(values["x"], values["y"], theta=theta)[1]
     wrong = network.parameters(g)
     sheet.claims = {name: wrong[path[name[1:]]] for name in names}
-    texts = {name: printed(sheet, claim) for name, claim in sheet.claims.items()}
-    differ = [k for k in names if (texts[k] != printed(sheet, values[k])).any()]
-    said = diagnose({path[k[1:]]: texts[k] for k in names}, network, x, target=y)
-    if not 0 < len(differ) < len(names) or said.names != [mistake.name]:
+    off = {k: float(abs(claim - values[k]).max()) for k, claim in sheet.claims.items()}
+    differ = [k for k in names if off[k] > 5 * 10**-draw.digits]  # at a glance, or not at all
+    if not 0 < len(differ) < len(names) or any(1e-12 < off[k] for k in set(names) - set(differ)):
+        return None
+    texts = {path[k[1:]]: printed(sheet, claim) for k, claim in sheet.claims.items()}
+    if diagnose(texts, network, x, target=y).names != [mistake.name]:
         return None
     sheet.asked = {name: cells for name, cells in sheet.asked.items() if name in differ}
     symbols = ", ".join(f"{{{name}}}" for name in differ)
