@@ -164,7 +164,8 @@ def test_scores_of_pairs() -> None:
     users, items = [7, 3, "nobody"], [5, "nothing", 5]
     found = recommender.score(users, items)
     assert np.isnan(found).tolist() == [False, True, True] and found[0] == recommender.score(7, 5)
-    assert recommender.score(7, range(1, 24)).shape == (23,)
+    row = table[log.users.index([7])[0]]
+    assert np.array_equal(recommender.score(7, log.items.ids), row)
     assert np.array_equal(recommender.score(log.users.ids, 5), table[:, log.items.index([5])[0]])
     assert recommender.score([], []).shape == (0,)
     many = Interactions.from_columns(np.arange(1103), np.arange(1103) % 7)
@@ -244,15 +245,15 @@ def test_evaluation_goes_by_ids_and_counts_what_it_leaves_out() -> None:
     log = random_log()
     train, test, *_ = leave_one_out(log, by="random")
     users, items = test.users[test.user_index], test.items[test.item_index]
-    more_users, more_items = ["new", 7], [5, "new"]
+    more_users, more_items = ["new", 7, "other"], [5, "new", "new"]
     seen_users, seen_items = train.users[train.user_index[:3]], train.items[train.item_index[:3]]
     other = Interactions.from_columns(
         [*more_users, *seen_users, *reversed(users)], [*more_items, *seen_items, *reversed(items)]
     )
     recommender = shop(log=train)
     plain, found = recommender.evaluate(test), recommender.evaluate(other)
-    assert found.left_out == {"unknown user": 1, "unknown item": 1, "seen": 3}
-    assert "left out of test: 3 seen, 1 unknown user, 1 unknown item" in str(found)
+    assert found.left_out == {"unknown user": 2, "unknown item": 1, "seen": 3}
+    assert "left out of test: 3 seen, 2 unknown user, 1 unknown item" in str(found)
     for metric in ("ndcg@10", "recall@20", "hit_rate@10"):
         assert np.isclose(found[metric], plain[metric], rtol=1e-12)
 
