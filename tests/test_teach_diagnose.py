@@ -303,6 +303,7 @@ def test_what_this_case_cannot_tell_apart_is_named_together() -> None:
     wrong = said(case, -gradient(case), rng=case.seed)
     assert set(wrong.names) == {"sign-reversed", "target-minus-prediction"}
     assert "Each of these" in str(wrong)
+    assert not any(fit.where for fit in wrong.fits), "what is made everywhere needs no place"
 
 
 def test_further_cases_tell_apart_what_the_first_can_not() -> None:

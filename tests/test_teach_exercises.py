@@ -190,6 +190,8 @@ def faults(sheet: Any) -> list[str]:
         if sheet.fractions:
             if Fraction(text) != value:
                 found.append(f"{label} is {value}, the key has {text}")
+            if abs(value.numerator) > 9999 or value.denominator > 1024:
+                found.append(f"{label} = {value} is not done by hand")
             continue
         if abs(Decimal(text) - Decimal(value)) > Decimal("0.5") * 10 ** Decimal(-sheet.digits):
             found.append(f"{label} is {value}, the key has {text}")
