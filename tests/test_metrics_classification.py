@@ -332,7 +332,7 @@ def test_areas_with_one_class_are_undefined():
 def test_wrong_certainty_costs_the_precision_of_the_dtype():
     assert log_loss([0], [1.0]) == log_loss([0], [1]) == near(-math.log(2.0**-52))
     assert log_loss([0], np.float32([1])) == near(-math.log(2.0**-23))
-    assert log_loss([1], [1.0]) == near(2.0**-52)
+    assert log_loss([1], [1.0]) == pytest.approx(2.0**-52, rel=1e-6, abs=0)
 
 
 def test_r2_of_a_target_without_variance():
@@ -340,9 +340,20 @@ def test_r2_of_a_target_without_variance():
     assert r2([2.0, 2.0], [2.0, 3.0]) == 0.0
     assert r2([0.1] * 3, [0.1, 0.1, 0.3]) == 0.0
     assert r2([1.0, 2.0, 2.0], [1.0, 2.0, 3.0], [0, 1, 1]) == 0.0
+    assert r2([9.0, 0.1, 0.1, 0.1], [9.0, 0.1, 0.1, 0.3], [0, 1, 1, 1]) == 0.0
     assert math.isnan(r2([1.0], [1.0]))
     assert r2([1.0, 3.0], [2.0, 2.0]) == 0.0
     assert mse([1e200], [-1e200]) == math.inf
+
+
+@pytest.mark.parametrize("metric", REGRESSION_METRICS)
+def test_numbers_are_finite_and_of_one_shape(metric):
+    with pytest.raises(ValueError, match=r"y_true\[1\] is -inf, expected a finite number"):
+        metric([0.0, -np.inf], [0.0, 1.0])
+    with pytest.raises(ValueError, match=r"y_pred\[1, 0\] is inf, expected a finite number"):
+        metric([[0, 1], [2, 3]], [[0, 1], [np.inf, 3]])
+    with pytest.raises(ValueError, match=r"y_true has shape \(2,\), y_pred \(2, 2\)"):
+        metric([0, 1], [[0, 1], [2, 3]])
 
 
 @given(st.integers(0, 2**32), st.sampled_from([1, 3]), st.booleans())
