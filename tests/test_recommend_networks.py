@@ -370,3 +370,25 @@ def test_who_has_everything_trains_nothing(loss: str) -> None:
     at = "user.E"
     assert np.array_equal(model.network.parameters()[at][0], untrained.parameters()[at][0])
     assert not np.array_equal(model.network.parameters()[at][1], untrained.parameters()[at][1])
+
+
+def test_in_batch_logits_are_shifted_by_the_chance_of_being_there() -> None:
+    log = random_log().merged("first")
+    network, _, _ = TwoTower(dim=2, hidden=3, loss="in_batch", batch_size=5).assemble(log)
+    share = np.bincount(log.item_index) / len(log)
+    expected = -np.log(1 - (1 - share) ** 5)
+    assert np.allclose(network.layer.shift, expected, rtol=1e-5)
+
+
+def test_a_callback_sees_the_towers_of_its_epoch() -> None:
+    log, seen = random_log(), []
+    model = TwoTower(dim=2, hidden=3, epochs=3, learning_rate=0.1).fit(random_log(1))
+    model.fit(log, callbacks=[lambda run: seen.append(model.score_all([0]))])
+    assert len(seen) == 3 and np.allclose(seen[-1], model.score_all([0]), rtol=1e-5)
+    assert not np.allclose(seen[0], seen[1], rtol=1e-2)
+
+
+def test_the_last_event_of_a_pair_is_the_one_that_counts() -> None:
+    log = Interactions.from_columns([1, 1, 1], ["a", "b", "a"], times=[0, 1, 2])
+    model = TwoTower(dim=2, hidden=3, epochs=1, recency=0.5).fit(log)
+    assert np.allclose(model.histories.toarray(), [[2 / 3, 1 / 3]])

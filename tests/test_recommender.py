@@ -11,6 +11,8 @@ from sklearn.metrics.pairwise import cosine_similarity
 import nnrec
 from nnrec.data.holdouts import fraction_per_user, held_out_users, leave_one_out
 from nnrec.data.interactions import Interactions, concatenate
+from nnrec.metrics.comparison import Comparison
+from nnrec.metrics.ranking import evaluate_ranking
 from nnrec.recommend import (
     EASE,
     IALS,
@@ -395,3 +397,12 @@ def test_errors_are_clear() -> None:
         Recommender(EASE()).fit([[1, 2]])
     with pytest.raises(TypeError, match="expected Interactions"):
         Recommender(NeuMF()).fit([[1, 2]], validation=0.1)
+
+
+def test_results_under_two_protocols_are_not_compared() -> None:
+    scores, test = np.array([[0.0, 1.0]]), np.array([[0, 1]])
+    results = {
+        ties: evaluate_ranking(scores, test, ties=ties) for ties in ("pessimistic", "expected")
+    }
+    with pytest.raises(ValueError, match="expected results under one protocol"):
+        Comparison(results)
