@@ -7,8 +7,10 @@ all features stay together; everything (features, hyper-parameters, thresholds) 
 the fold's training part.  Mean ± sd over the folds, with and without `PageValues`, which is derived
 from transactions.  AUC, AP and accuracy (at 0.5) are those of a model of the whole training part.
 F1's threshold is the best on the predictions for that part's own three grouped, stratified folds,
-each predicted by a model of the other two; the same for every method.  nnrec's settings were
-chosen by folds of the first fold's training part.
+each predicted by a model of the other two; the same for every method.
+
+nnrec's settings were chosen by folds of the first fold's training part, but not blindly: figures of
+several settings on these very test folds, the chosen one among them, had been seen before.
 """
 
 import argparse

@@ -5,7 +5,8 @@
 TF-IDF of title and review (words and pairs of words), learned from each fold's training part, is
 what both methods get.  Stratified 5-fold, equal texts kept together; ROC AUC of each fold, and the
 mean paired differences.  nnrec's settings were chosen on a quarter of the first fold's training
-part; scikit-learn stands there with its default C = 1 and with three others.
+part, after one earlier setting had been seen on the test folds of a slightly different grouping;
+scikit-learn stands there with its default C = 1 and with three others.
 """
 
 import os
