@@ -88,8 +88,10 @@ def shop(n: int = 101, seed: int = 0) -> tuple[Table, np.ndarray]:
 
 
 @pytest.mark.slow
+@pytest.mark.oracle
 @pytest.mark.parametrize("name", ["NeuralClassifier", "NeuralRegressor"])
 def test_check_estimator_passes_every_check(name: str, python, monkeypatch) -> None:
+    pytest.importorskip("pandas", reason="without pandas scikit-learn skips a check")
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # without it scikit-learn skips a check
     code = f"""
 import json, warnings
@@ -560,8 +562,9 @@ def test_bad_arguments_are_one_error(arguments, message: str) -> None:
         classifier(**arguments).fit(X2, Y2)
 
 
+@pytest.mark.oracle
 def test_two_columns_of_one_name_are_an_error() -> None:
-    pandas = pytest.importorskip("pandas", reason="a dict has no name twice")
+    pandas = pytest.importorskip("pandas", reason="needs pandas: a dict has no name twice")
     frame = pandas.DataFrame(X2, columns=["a", "a"])
     with pytest.raises(ValueError, match="column name 'a' stands 2 times"):
         classifier().fit(frame, Y2)
