@@ -262,7 +262,7 @@ class Study:
                 raise ValueError(f"the {name} part has {question} in {which} row; expected both")
         X = X.without(*drop, *([group] if group else ()))
         n = len(parts["train"])
-        batch = 128 if n >= 20_000 else 32
+        batch = 128 if n >= 10_000 else 32
 
         def classifier(hidden: Sequence[int], rate: float, decay: float, epochs: int) -> Any:
             return NeuralClassifier(
@@ -281,7 +281,7 @@ class Study:
             return max(10, steps * batch // n)
 
         model = classifier((128, 64, 32), 0.002, 0.5, epochs or enough(2_000))
-        logistic = classifier((), 0.01, 0.01, enough(8_000))
+        logistic = classifier((), 0.01, 0.01, enough(4_000))
         return cls(question, X, y, parts, model, logistic)
 
     def part(self, name: str) -> tuple[Table, Array]:
