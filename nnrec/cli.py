@@ -128,9 +128,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = subparsers.add_parser(
         "explain",
         help="one step of training, worked out in full",
-        description="Show the document's 3-4-2 network at work: forward pass, loss, backward pass "
-        "and one update, each step in symbols, with the numbers put in, with its result and with "
-        "an independent check. The exit code is 1 if a check fails.",
+        description="Show a network at work, the document's 3-4-2 network or one of a model file: "
+        "forward pass, loss, backward pass and one update, each step in symbols, with the numbers "
+        "put in, with its result and with an independent check. The exit code is 1 if a check "
+        "fails.",
+    )
+    command.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help="a file that `nnrec train` wrote, or a Network that `nnrec.save` wrote",
+    )
+    command.add_argument(
+        "--data",
+        metavar="FILE",
+        help="the MODEL's table, with the label; for a Network, a table of numbers",
+    )
+    command.add_argument(
+        "--row", type=count, default=1, metavar="K", help="of the table, from 1 on (default: 1)"
+    )
+    command.add_argument(
+        "--label",
+        nargs="+",
+        default=[],
+        metavar="COL",
+        help="a Network's target (default: the last column)",
     )
     command.add_argument(
         "--format",

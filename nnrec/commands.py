@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from nnrec.data import Table
     from nnrec.data.dirt import Ledger
     from nnrec.estimators import NeuralClassifier
+    from nnrec.nn import Network
     from nnrec.study import Question, Study
 
 
@@ -238,18 +239,51 @@ def check(seed: int) -> int:
     return 1 if wrong or missed else 0
 
 
-def explain(format: str, focus: str | None, digits: int, out: Path | None) -> int:
-    """Print the document's network at work, or write it to a file."""
+def explain(
+    model: str | None, data: str | None, row: int, label: list[str], out: Path | None, **how: Any
+) -> int:
+    """Print a network at work, or write it to a file; how: format, focus and digits."""
     from nnrec.teach import explain
     from nnrec.teach.explanations import document_network
 
-    explanation = explain(*document_network(), format=format, focus=focus, digits=digits)
+    if (model is None) != (data is None):
+        raise ValueError("MODEL and --data FILE go together: a network, and what to show it")
+    example = filed_example(model, data, row, label) if model and data else document_network()
+    explanation = explain(*example, **how)
     if out:
         explanation.save(out)
-        print(f"{out}: a step of the document's network, as {format}")
+        print(f"{out}: a step of training, as {explanation.format}")
     else:
         print(explanation)
     return 0 if explanation.trace.ok else 1
+
+
+def filed_example(model: str, data: str, row: int, label: list[str]) -> tuple[Network, Any, Any]:
+    """The network of a file, of an ensemble the first, and a row of a table as its x and y."""
+    import numpy as np
+
+    from nnrec import Network, Table, load
+    from nnrec.data.columns import factorize
+
+    network, table = load(model), Table.read(data)
+    if row > len(table):
+        raise ValueError(f"{data}: row {row}, expected 1 to {len(table):,}")
+    if isinstance(network, Network):
+        names = label or table.names[-1:]
+        one, rest = table.take([row - 1]), table.without(*names).names
+        if text := [name for name in table.names if one[name].dtype.kind not in "biuf"]:
+            raise ValueError(f"{data}: {text[0]!r} holds no numbers, which a Network takes")
+        y = np.column_stack([one[name] for name in names])
+        if network.layer.takes_ids:
+            return network, tuple(one[name] for name in rest), y
+        x = np.column_stack([one[name] for name in rest]).astype(float)
+        return network, x, y[:, 0] if network.loss.takes_labels and len(names) == 1 else y
+    classifier, question = trained(model)
+    X, y = question.of(table)
+    at = np.flatnonzero(factorize(table[question.label])[0] >= 0) == row - 1
+    if not at.any():
+        raise ValueError(f"{data}: row {row} has no {question.label!r}, so it has no loss")
+    return classifier.networks_[0], classifier.inputs(X.take(at)), y[at].astype(float)
 
 
 def exercise(kind: str, seeds: range, out: Path, format: str, **settings: Any) -> int:

@@ -115,6 +115,28 @@ def test_predict_takes_other_columns_and_needs_those_it_learned_from(
     assert not out and "'region'" in err and err.count("\n") == 1
 
 
+def test_explain_shows_a_row_as_the_model_sees_it(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, data = str(folder / "out" / "model.safetensors"), str(folder / "shop.csv")
+    argv = ["explain", model, "--data", data]
+    assert main([*argv, "--row", "17", "--digits", "6", "--format", "latex"]) == 0
+    whole = capsys.readouterr().out
+    table = Table.read(data)
+    at = table.take([16])
+    prob = nnrec.load(model).predict_proba(at)[0, 1]
+    loss = -np.log(prob if at["purchase"][0] else 1 - prob)
+    assert re.search(rf"^E &= .* = {loss:.6f} &&", whole, re.MULTILINE)
+    assert rf"\begin{{bmatrix}}{at['purchase'][0]:.6f}\end{{bmatrix}}" in whole, "its y"
+    assert main([*argv, "--row", "3"]) == 1
+    assert "row 3 has no 'purchase', so it has no loss" in capsys.readouterr().err
+    assert main([*argv, "--row", str(len(table) + 1)]) == 1
+    assert f"expected 1 to {len(table):,}" in capsys.readouterr().err
+    for alone in (["explain", model], ["explain", "--data", data]):
+        assert main(alone) == 1
+        assert "MODEL and --data FILE go together" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_evaluate_measures_another_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model, out = str(folder / "out" / "model.safetensors"), folder / "judged"

@@ -259,7 +259,8 @@ def numeric(node: Any, values: Values, at: Index) -> Tree:
         return np.shape(evaluate(node, values))
 
     def total(places: Sequence[Any], term: Callable[[Any], Tree]) -> Tree:
-        return ("add", written_out(places, term)) if len(places) else ("const", 0)
+        terms = written_out(places, term) or [("const", 0)]
+        return ("add", terms) if len(terms) > 1 else terms[0]
 
     def along(node: Any, term: Callable[[Index], Tree]) -> Tree:
         size = shape(node)[-1] if shape(node) else 1
