@@ -3,17 +3,8 @@
 from nnrec.nn.activations import relu, sigmoid, softmax, tanh
 from nnrec.nn.composites import Add, Composite, Concatenate, Dot, Multiply, Sequential
 from nnrec.nn.initializers import Normal
-from nnrec.nn.layers import (
-    Dense,
-    Dropout,
-    Embedding,
-    Layer,
-    LayerNorm,
-    ReLU,
-    Sigmoid,
-    Softmax,
-    Tanh,
-)
+from nnrec.nn.layers import Dense, Dropout, Embedding, Layer, LayerNorm
+from nnrec.nn.layers import ReLU, Sigmoid, Softmax, Tanh
 from nnrec.nn.losses import L1, L2, MSE, BinaryCrossEntropy, CategoricalCrossEntropy, Loss
 from nnrec.nn.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy
 from nnrec.nn.network import Network

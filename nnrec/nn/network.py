@@ -14,7 +14,7 @@ import numpy as np
 
 from nnrec.nn.arguments import Array, whole_number
 from nnrec.nn.composites import Sequential, walk
-from nnrec.nn.layers import Dense, Generator, Layer, Rng
+from nnrec.nn.layers import Dense, Generator, Layer, Rng, several
 from nnrec.nn.losses import Loss, Penalty
 from nnrec.nn.optimizers import Optimizer, Segment
 from nnrec.nn.training import fit, rows_of
@@ -192,11 +192,9 @@ class Network:
         """The inputs as a tuple of arrays or CSR matrices of equally many rows."""
         if isinstance(x, list) and any(getattr(part, "ndim", 0) for part in x):
             raise TypeError("x is a list of arrays: several inputs are a tuple, (a, b)")
-        given = x if isinstance(x, tuple) else (x,)
+        name = "x[{}]" if isinstance(x, tuple) else "x"
         wanted, ids = dtype or self.dtype, self.layer.takes_ids
-        xs = tuple(
-            cast(f"x[{i}]" if given is x else "x", a, wanted, ids) for i, a in enumerate(given)
-        )
+        xs = tuple(cast(name.format(i), a, wanted, ids) for i, a in enumerate(several(x)))
         if len({a.shape[:1] for a in xs}) != 1 or not xs[0].ndim:
             raise ValueError(f"inputs have shapes {[a.shape for a in xs]}, expected equal rows")
         return xs
@@ -255,9 +253,8 @@ def cast(name: str, value: Any, dtype: Any, integers_stay: bool = False) -> Any:
     wanted = np.dtype(dtype)
     a = value.tocsr() if hasattr(value, "tocsr") else np.asarray(value)
     found = a.dtype.kind
-    if a.dtype == wanted or (wanted.kind in "cO" and found in "cO"):
-        return a
-    if integers_stay and found in "iub":
+    suspended = wanted.kind in "cO" and found in "cO"
+    if a.dtype == wanted or suspended or (integers_stay and found in "iub"):
         return a
     try:
         if found not in "iubfO":

@@ -10,10 +10,10 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from importlib.util import find_spec
+from itertools import islice
 from math import inf, isfinite, log
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,6 @@ from nnrec.nn.optimizers import Adam, Optimizer
 if TYPE_CHECKING:
     from nnrec.nn.network import Network
 
-Source = Callable[[Generator], Iterable[Any]]
 EVENTS = ("on_start", "on_step", "on_epoch", "on_end")
 
 
@@ -55,16 +54,24 @@ class History(dict[str, list[float]]):
 
 @dataclass
 class Run:
-    """A training under way, as callbacks see it: epochs and steps done; set `stop` to end it."""
+    """A training under way, as callbacks see it: epochs and steps done; set `stop` to end it.
+
+    given: source, validation_data, metrics.  `batches`, total, mass, draws: of the epoch under way.
+    """
 
     network: Network
     optimizer: Optimizer
     epochs: int
-    callbacks: Sequence[Any] = ()
+    callbacks: Sequence[Any]
+    given: Mapping[str, Any]
     history: History = field(default_factory=History)
     epoch: int = 0
     step: int = 0
     stop: bool = False
+    batches: int = 0
+    total: float = 0.0
+    mass: float = 0.0
+    draws: Any = None
 
     def tell(self, event: str) -> None:
         """Call each callback's method of this name; a plain function is an on_epoch."""
@@ -86,10 +93,11 @@ class Batches:
     y: Any
     weight: Any = None
     batch_size: int = 32
+    shuffle: bool = True
 
     def __call__(self, rng: Rng = None) -> Iterator[Any]:
         arrays, n = (self.x, self.y, self.weight), several(self.x)[0].shape[0]
-        if rng is not None:
+        if self.shuffle and rng is not None:
             arrays = rows_of(arrays, rng.permutation(n))
         for start in range(0, n, self.batch_size):
             batch = rows_of(arrays, slice(start, start + self.batch_size))
@@ -111,6 +119,7 @@ class EarlyStopping:
     mode: str = "min"
     min_delta: float = 0.0
     best_theta: Any = field(default=None, init=False, repr=False)
+    learned = ("best", "best_epoch", "best_theta")
 
     def __post_init__(self) -> None:
         if self.mode not in ("min", "max"):
@@ -147,7 +156,7 @@ class Progress:
         if sys.stderr.isatty() and find_spec("tqdm"):
             from tqdm import tqdm
 
-            self.bar = tqdm(total=run.epochs, unit="epoch", delay=1, file=sys.stderr)
+            self.bar = tqdm(initial=run.epoch, total=run.epochs, unit="epoch", delay=1)
 
     def on_epoch(self, run: Run) -> None:
         text = "  ".join(f"{name} {values[-1]:.5g}" for name, values in run.history.items())
@@ -231,8 +240,8 @@ def fit(
         if class_weight is not None:
             weight = class_weights(target, class_weight, weight).astype(network.dtype)
         data = (xs, labels)
-        batches = Batches(xs, target, weight, whole_number("fit", "batch_size", batch_size))
-        source = batches if shuffle else lambda rng: batches()
+        size = whole_number("fit", "batch_size", batch_size)
+        source = Batches(xs, target, weight, size, shuffle)
     if validation_data is not None:
         checked_batch(network, *validation_data)
     for callback in callbacks:
@@ -240,16 +249,17 @@ def fit(
         if isinstance(callback, type) or not usable:
             raise TypeError(f"fit: callback {callback!r} is no function and has no on_epoch")
     told = [*callbacks, Progress()] if verbose else callbacks
-    run, g = Run(network, optimizer, epochs, told), np.zeros_like(network.theta)
-    evaluate = partial(network.evaluate, metrics=metrics)
+    given = {"source": source, "validation_data": validation_data, "metrics": metrics}
+    run, g = Run(network, optimizer, epochs, told, given), np.zeros_like(network.theta)
+    evaluate: Any = network.evaluate
     try:
         run.tell("on_start")
         while run.epoch < epochs and not run.stop:
-            figures = {"loss": train_epoch(run, source, g)}
+            figures = {"loss": train_epoch(run, g)}
             if data is not None and metrics:
-                figures = evaluate(*data) | figures
+                figures = evaluate(*data, metrics=metrics) | figures
             if validation_data is not None:
-                held = evaluate(*validation_data)
+                held = evaluate(*validation_data, metrics=metrics)
                 figures |= {f"val_{name}": value for name, value in held.items()}
             for name, value in figures.items():
                 run.history.setdefault(name, []).append(value)
@@ -262,14 +272,14 @@ def fit(
     return run.history
 
 
-def train_epoch(run: Run, source: Source, g: Array) -> float:
-    """One pass over the source; the mean loss.  g is zero before and after each step."""
+def train_epoch(run: Run, g: Array) -> float:
+    """One pass over the source, or the rest of it; the mean loss.  g is zero between steps."""
     network, optimizer, theta = run.network, run.optimizer, run.network.theta
     layer, dense = network.layer.without_data_gradient(), network.segments(optimizer, {})
     shuffle, draws = (np.random.default_rng([network.entropy, i, network.epochs]) for i in (0, 1))
     network.epochs += 1
-    total = mass = 0.0
-    for given in source(shuffle):
+    draws = run.draws = run.draws if run.batches else draws
+    for given in islice(run.given["source"](shuffle), run.batches, None):
         if not isinstance(given, tuple | list) or not 1 <= len(given) <= 3:
             raise ValueError("fit: a batch source gives (x, y) or (x, y, weight) for each batch")
         batch = network.batch(*given)
@@ -282,28 +292,30 @@ def train_epoch(run: Run, source: Source, g: Array) -> float:
             network.penalties(theta, rows, g)
             if not (isfinite(value) and all(finite(segment.numbers(g)) for segment in segments)):
                 draws.bit_generator.state = before
-                bad = "θ is not finite: the learning rate is too large"
-                if finite(theta):
-                    bad = first_bad_part(network, batch, draws)
+                bad = first_bad_part(network, batch, draws)
                 raise FloatingPointError(f"epoch {run.epoch + 1}, step {run.step}: {bad}")
             optimizer.step(theta, g, segments)
         for name, part in network.parameters(g).items() if rows else [("", g)]:
             part[rows.get(name, slice(None))] = 0
         share = batch[0][0].shape[0] if batch[2] is None else float(batch[2].sum())
-        total, mass = total + share * float(value), mass + share
+        run.batches += 1
+        run.total, run.mass = run.total + share * float(value), run.mass + share
         run.tell("on_step")
         if run.stop:
             break
-    if not mass:
+    if not run.mass:
         raise ValueError("fit: the batches hold no row with a positive weight")
     if not finite(theta):
         bad = "θ is not finite after it: the learning rate is too large"
         raise FloatingPointError(f"epoch {run.epoch + 1}, step {run.step}: {bad}")
-    return total / mass
+    mean, run.batches, run.total, run.mass = run.total / run.mass, 0, 0.0, 0.0
+    return mean
 
 
 def first_bad_part(network: Network, batch: Any, draws: Generator) -> str:
     """What went bad first, by the same step once more with every part watched."""
+    if not finite(network.theta):
+        return "θ is not finite: the learning rate is too large"
     notes: list[str] = []
 
     def look(what: str, *arrays: Any) -> None:
