@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from nnrec.nn.layers import Array, Generator, Layer, Result, Rng, Shape
+from nnrec.nn.layers import Array, Generator, Layer, Result, Rng, Shape, several
 
 
 class Composite(Layer):
@@ -142,14 +142,16 @@ class Sequential(Composite):
 
     def __call__(self, theta: Array, *inputs: Any, rng: Rng = None) -> Result:
         y: Any = inputs
-        backs = []
-        for part in vars(self.bind(theta, rng)).values():
-            y, back_part = part(*y) if isinstance(y, tuple) else part(y)
-            backs.append(back_part)
+        backs, start = [], 0
+        for part in self.parts.values():
+            at = slice(start, start + part.size)
+            y, back_part = part(theta[at], *several(y), rng=rng)
+            backs.append((back_part, at))
+            start = at.stop
 
         def back(dy: Any, g: Array) -> Any:
-            for back_part in reversed(backs):
-                dy = back_part(dy, g)
+            for back_part, at in reversed(backs):
+                dy = back_part(dy, g[at])
                 dy = dy[0] if isinstance(dy, tuple) and len(dy) == 1 else dy
             return dy
 

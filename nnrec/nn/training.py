@@ -368,7 +368,8 @@ def checked_batch(network: Network, x: Any, y: Any = None, weight: Any = None) -
     xs, target, weight = network.batch(x, y, weight)
     names = ["x"] if len(xs) == 1 else [f"x[{i}]" for i in range(len(xs))]
     for name, a in zip([*names, "y", "weight"], (*xs, target, weight)):
-        if a is not None and a.dtype.kind == "f" and not finite(a.data if hasattr(a, "tocsr") else a):
+        numbers = a.data if hasattr(a, "tocsr") else a
+        if a is not None and a.dtype.kind == "f" and not finite(numbers):
             with np.errstate(invalid="ignore"):  # 0 · a is NaN where a is not finite, in CSR too
                 at = tuple(int(axis[0]) for axis in (a * 0).nonzero() if len(axis))
             if at:
