@@ -350,7 +350,8 @@ def first_bad_part(network: Network, batch: Any, draws: Generator) -> str:
 
 
 def finite(a: Array) -> bool:
-    """Whether an array is finite throughout; its sum of squares tells, unless that overflows."""
+    """Whether an array or CSR matrix is finite; its sum of squares tells, unless it overflows."""
+    a = a.data if hasattr(a, "tocsr") else a
     return isfinite(np.vdot(a, a)) or bool(np.isfinite(a).all())
 
 
@@ -368,13 +369,11 @@ def checked_batch(network: Network, x: Any, y: Any = None, weight: Any = None) -
     xs, target, weight = network.batch(x, y, weight)
     names = ["x"] if len(xs) == 1 else [f"x[{i}]" for i in range(len(xs))]
     for name, a in zip([*names, "y", "weight"], (*xs, target, weight)):
-        numbers = a.data if hasattr(a, "tocsr") else a
-        if a is not None and a.dtype.kind == "f" and not finite(numbers):
+        if a is not None and a.dtype.kind == "f" and not finite(a):
             with np.errstate(invalid="ignore"):  # 0 · a is NaN where a is not finite, in CSR too
-                at = tuple(int(axis[0]) for axis in (a * 0).nonzero() if len(axis))
-            if at:
-                place = ", column ".join(map(str, at))
-                raise ValueError(f"{name} is {a[at]} in row {place}; expected finite numbers")
+                at = tuple(int(axis[0]) for axis in (a * 0).nonzero())
+            place = ", column ".join(map(str, at))
+            raise ValueError(f"{name} is {a[at]} in row {place}; expected finite numbers")
     if weight is not None:
         check_range(network.loss, "weight", weight)
     return xs, target, weight
