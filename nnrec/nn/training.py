@@ -349,7 +349,7 @@ def first_bad_part(network: Network, batch: Any, draws: Generator) -> str:
     return [*notes, "a penalty is not finite"][0]
 
 
-def finite(a: Array) -> bool:
+def finite(a: Any) -> bool:
     """Whether an array or CSR matrix is finite; its sum of squares tells, unless it overflows."""
     a = a.data if hasattr(a, "tocsr") else a
     return isfinite(np.vdot(a, a)) or bool(np.isfinite(a).all())
