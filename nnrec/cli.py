@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import io
 import os
 import sys
@@ -11,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from nnrec import __version__, commands
+from nnrec import __version__, commands, recommending
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,7 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(
         prog="nnrec",
         description="A small neural-network library to read, check and run. On a shop's table: "
-        "train, evaluate, predict and inspect; demo shows all of it on a made-up shop.",
+        "train, evaluate, predict and inspect; on its event log: fit-recommender, recommend and "
+        "evaluate; demo shows all of it on a made-up shop.",
         epilog="`nnrec COMMAND --help` says more about a command. Exit codes: 0 all well, 1 the "
         "answer or the input is bad, 2 wrong usage.",
     )
@@ -36,8 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="the whole story on a made-up shop, in under a minute",
         description="Make up a shop whose true purchase probabilities are known, plant dirt in its "
         "table, then clean it, extract features, train, and judge the model on unseen rows beside "
-        "two baselines and the best that is achievable; save it, load it, predict. Needs no "
-        "network. The exit code is 1 if the model falls short of 97 % of what is achievable.",
+        "two baselines and the best that is achievable; save it, load it, predict. Then recommend "
+        "from who viewed what, beside popularity, EASE and the true preferences. Needs no network. "
+        "The exit code is 1 if the model falls short of 97 % of what is achievable, or the "
+        "recommender of 88 %.",
     )
     add_out(command, "demo")
     add_seed(command, "draws the shop, its dirt and the model")
@@ -83,12 +87,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     command = subparsers.add_parser(
         "evaluate",
-        help="judge a trained model on another table",
-        description="Judge a model on rows whose label is known. The figures are honest only if "
-        "none of them was trained on. Writes report.html.",
+        help="judge a trained model, or a recommender, on another table",
+        description="Judge a model on rows whose label is known; the figures are honest only if "
+        "none of them was trained on. Or judge a recommender on later events; those that it has "
+        "learned from, and of users or items that it doesn't know, are left out and counted. "
+        "Writes report.html.",
     )
-    command.add_argument("model", metavar="MODEL", help="a file that `nnrec train` wrote")
-    command.add_argument("file", metavar="FILE", help="the table, with the label")
+    command.add_argument(
+        "model", metavar="MODEL", help="a file of `nnrec train` or `nnrec fit-recommender`"
+    )
+    command.add_argument("file", metavar="FILE", help="the table, with the label; or the events")
     add_out(command, "evaluate")
     command.set_defaults(run=commands.evaluate)
 
@@ -107,11 +115,62 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.set_defaults(run=commands.predict)
 
     command = subparsers.add_parser(
+        "fit-recommender",
+        help="learn from an event log what to recommend, and report how well",
+        description="Read a table of events (.csv, .tsv, also .gz, or .parquet), one a row: who "
+        "took up what. Withhold an item of each user, the last one if there are times, choose the "
+        "model's settings on a part of the rest, and judge it on what was withheld, beside "
+        "Popularity and EASE. Then learn from all events. Writes recommender.safetensors and "
+        "report.html.",
+    )
+    command.add_argument("file", metavar="EVENTS", help="the table of events")
+    command.add_argument("--user", required=True, metavar="COL", help="the user's id")
+    command.add_argument("--item", required=True, metavar="COL", help="the item's id")
+    command.add_argument("--time", metavar="COL", help="when: a number, a date or a time")
+    command.add_argument("--value", metavar="COL", help="the event's weight (only ials uses it)")
+    names = "popularity knn ease edlae ials factors neumf autoencoder vae two-tower blend".split()
+    command.add_argument(
+        "--model",
+        choices=names,
+        metavar="NAME",
+        help=f"{', '.join(names)} (default: edlae, and ials with more than 20,000 items)",
+    )
+    add_out(command, "fit-recommender")
+    add_seed(command, "draws what is withheld without times, and the model")
+    command.set_defaults(run=recommending.fit_recommender)
+
+    command = subparsers.add_parser(
+        "recommend",
+        help="what to recommend to users, or to somebody new",
+        description="Print each user's best items with their scores: a table on a terminal, else "
+        "CSV. A list of ids is ID,ID,…, quoted as in CSV; @FILE reads one id a line, @- from the "
+        "standard input. An unknown user is an error: for somebody new give --history, even an "
+        'empty one (""). Unknown items in --among and --without change nothing, unless all are '
+        "unknown.",
+    )
+    command.add_argument("model", metavar="MODEL", help="a file of `nnrec fit-recommender`")
+    who = command.add_mutually_exclusive_group(required=True)
+    who.add_argument("--user", type=ids, metavar="IDS", help="one user, or several")
+    who.add_argument(
+        "--history", type=ids, metavar="IDS", help="the items of somebody new, oldest first"
+    )
+    command.add_argument("-n", type=count, default=10, metavar="N", help="items (default: 10)")
+    command.add_argument("--among", type=ids, metavar="IDS", help="only these, such as in stock")
+    command.add_argument(
+        "--without", type=ids, default=[], metavar="IDS", help="none of these, such as the basket"
+    )
+    command.add_argument("--again", action="store_true", help="items that the user has had, too")
+    command.add_argument("--out", type=Path, metavar="CSV", help="write there, not to the screen")
+    command.set_defaults(run=recommending.recommend)
+
+    command = subparsers.add_parser(
         "inspect",
         help="what a model file holds",
         description="Show a model's question, figures, features and layers.",
     )
-    command.add_argument("model", metavar="MODEL", help="a file that `nnrec train` wrote")
+    command.add_argument(
+        "model", metavar="MODEL", help="a file of `nnrec train` or `nnrec fit-recommender`"
+    )
     command.set_defaults(run=commands.inspect)
 
     command = subparsers.add_parser(
@@ -188,6 +247,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.set_defaults(run=commands.exercise)
 
     arguments = vars(parser.parse_args(argv))
+    if arguments["run"] is recommending.fit_recommender:
+        columns = {name: arguments.pop(name) for name in ("user", "item", "value", "time")}
+        arguments["columns"] = {name: column for name, column in columns.items() if column}
     # Batches are too small to share out, and the bits must not depend on the number of cores.
     for library in ("OPENBLAS", "MKL", "OMP"):
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
@@ -196,7 +258,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def answer(run: Callable[..., int], arguments: Mapping[str, Any]) -> int:
     """Call a command; what goes wrong with its input is one line on stderr."""
-    name = f"nnrec {run.__name__}"
+    name = f"nnrec {run.__name__.replace('_', '-')}"
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without θ gets a question mark
     with warnings.catch_warnings():
@@ -210,7 +272,7 @@ def answer(run: Callable[..., int], arguments: Mapping[str, Any]) -> int:
         except OSError as error:
             say(f"{name}: {error.filename or ''}: {error.strerror or error}")
             return 1
-        except (ValueError, TypeError, ArithmeticError, ImportError) as error:
+        except (ValueError, TypeError, ArithmeticError, ImportError, MemoryError) as error:
             say(f"{name}: {error}")
             return 1
         except KeyboardInterrupt:
@@ -240,6 +302,22 @@ def count(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number from 1 on")
     return int(text)
+
+
+def ids(text: str) -> list[str]:
+    """A list of ids: `a,"b,c"`; or `@FILE`, one a line, `@-` being the standard input.
+
+    >>> ids('mug,"salt, fine",tea'), ids("")
+    (['mug', 'salt, fine', 'tea'], [])
+    """
+    if not text.startswith("@"):
+        return next(csv.reader([text]), [])
+    try:
+        source = sys.stdin if text == "@-" else Path(text[1:]).open(encoding="utf-8-sig")
+        with source:
+            return [line.rstrip("\r\n") for line in source if line.strip()]
+    except (OSError, UnicodeError) as error:
+        raise argparse.ArgumentTypeError(f"{text[1:]}: {error}") from None
 
 
 def seed(text: str) -> int:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nnrec.data.writing import write_csv
+from nnrec.recommending import compete, judge, shelve
 
 if TYPE_CHECKING:
     from nnrec.data import Table
@@ -17,27 +21,51 @@ if TYPE_CHECKING:
 
 
 def demo(out: Path, seed: int) -> int:
-    """The main job on a synthetic shop: 0 if the model reaches 97 % of what is achievable."""
+    """The main job on a synthetic shop: 0 if both models come near enough to what is achievable."""
     from nnrec.data import Table
     from nnrec.data.dirt import plant_dirt
     from nnrec.data.synthetic import shop
+    from nnrec.ranking_study import RankingStudy, read_log
+    from nnrec.report import Report
     from nnrec.study import Question, Study
 
     out.mkdir(parents=True, exist_ok=True)
     made_up = shop(sessions=120_000, rng=seed)
     dirty, ledger = plant_dirt(made_up.sessions, rng=seed)
     write_csv(out / "sessions.csv", {name: dirty[name] for name in dirty})
-    print("A made-up shop: its sessions, spoilt as real ones are.\n")
+    print("A made-up shop, 1: will this visit end in a purchase? Sessions, spoilt as real ones.\n")
     study = Study.plan(Question("purchase"), Table.read(out / "sessions.csv"), seed=seed)
     carry_out(study, truth=made_up.probability[ledger.source])
     print_dirt(study, ledger)
-    path = file_away(study, out, "Will this visit end in a purchase? A made-up shop")
-    achieved = study.evaluation.achieved
-    print(f"\nThe model reaches {achieved:.1%} of what is achievable; the goal is 97 %.")
-    print(f"Go on: nnrec inspect {path}")
+    model = file_away(study, out)
+
+    print("\nA made-up shop, 2: what may this customer like? Who viewed what, and when.\n")
+    views = made_up.events.take(made_up.events["event"] == "view")
+    write_csv(out / "views.csv", {name: views[name] for name in ("customer", "item", "time")})
+    log, _ = read_log(Table.read(out / "views.csv"), "customer", "item", time="time")
+    ranking = RankingStudy.plan(log, "blend", share=0.2, seed=seed)
+    people, goods = made_up.customers["customer"].tolist(), made_up.items["item"].tolist()
+    who, what = (list(map(at.index, ids)) for at, ids in ((people, log.users), (goods, log.items)))
+    compete(ranking, lambda users: made_up.true_affinity(np.array(who)[users])[:, what])
+    shelf = shelve(ranking, out, {"user": "customer", "item": "item", "time": "time"})
+
+    bought, liked = study.evaluation.achieved, ranking.standing.achieved
+    outcome = (
+        f"The model reaches {bought:.1%} of what is achievable; the goal is 97 %.",
+        f"The recommender reaches {liked:.1%} of what is achievable; the goal is 88 %.",
+    )
+    page = Report("A made-up shop").text(" ".join(outcome))
+    page.heading("Will this visit end in a purchase?")
+    study.tell(page)
+    page.heading("What may this customer like?")
+    ranking.tell(page, dict(zip(goods, made_up.items["title"].tolist())))
+    page.save(out / "report.html")
+    print(f"{out / 'report.html'}: figures and pictures of both.\n")
+    print("\n".join(outcome))
+    print(f"Go on: nnrec inspect {model}")
     print(f"       nnrec train {out / 'sessions.csv'} --label purchase")
-    # The recommender's half goes here: `made_up.events`, beside `made_up.true_affinity()`.
-    return 0 if achieved >= 0.97 else 1
+    print(f"       nnrec recommend {shelf} --user {people[0]}")
+    return 0 if bought >= 0.97 and liked >= 0.88 else 1
 
 
 def print_dirt(study: Study, ledger: Ledger) -> None:
@@ -57,12 +85,17 @@ def print_dirt(study: Study, ledger: Ledger) -> None:
 def train(file: str, label: str, positive: str | None, out: Path, **choices: Any) -> int:
     """Train on a user's table; drop, group, time, epochs and seed as `Study.plan` takes them."""
     from nnrec.data import Table
+    from nnrec.report import Report
     from nnrec.study import Question, Study
 
     study = Study.plan(Question(label, positive), Table.read(file), **choices)
     out.mkdir(parents=True, exist_ok=True)
     carry_out(study)
-    path = file_away(study, out, f"{study.question}? {Path(file).name}")
+    path = file_away(study, out)
+    page = Report(f"{study.question}? {Path(file).name}")
+    study.tell(page)
+    page.save(out / "report.html")
+    print(f"{out / 'report.html'}: figures and pictures.")
     print(f"\nGo on: nnrec predict {path} FILE")
     return 0
 
@@ -82,10 +115,9 @@ def carry_out(study: Study, truth: Any = None) -> None:
     print(f"On the test part, which played no part in training:\n{study.judge(truth)}\n")
 
 
-def file_away(study: Study, out: Path, title: str) -> Path:
-    """Write the model, the test part's predictions by the model as loaded, and the report."""
+def file_away(study: Study, out: Path) -> Path:
+    """Write the model, and the test part's predictions by the model as loaded."""
     from nnrec import load, save
-    from nnrec.report import Report
 
     path = out / "model.safetensors"
     save(study.model, path, metrics=study.figures())
@@ -94,21 +126,20 @@ def file_away(study: Study, out: Path, title: str) -> Path:
     if (forecast["probability"] != study.model.predict_proba(test)[:, 1]).any():
         raise ValueError(f"{path}: the loaded model predicts other bits than the saved one")
     write_csv(out / "predictions.csv", forecast)
-    page = Report(title)
-    study.tell(page)
-    page.save(out / "report.html")
     print(f"{path}: saved, loaded again, and it predicts the same bits for {len(test):,} rows.")
     print(f"{out / 'predictions.csv'}: those predictions.")
-    print(f"{out / 'report.html'}: figures and pictures.")
     return path
 
 
 def evaluate(model: str, file: str, out: Path) -> int:
-    """Judge a filed model on a labelled table."""
+    """Judge a filed model on a labelled table, or a recommender on later events."""
     from nnrec.data import Table
+    from nnrec.files import describe
     from nnrec.report import Report
     from nnrec.study import Evaluation
 
+    if describe(model)["class"] == "Recommender":
+        return judge(model, file, out)
     classifier, question = trained(model)
     X, y = question.of(Table.read(file))
     evaluation = Evaluation.of(classifier, question, X, y)
@@ -139,7 +170,7 @@ def predict(model: str, file: str, out: Path | None, keep: list[str]) -> int:
 
 def inspect(model: str) -> int:
     """Print what a model file says of itself."""
-    from nnrec import load
+    from nnrec import Recommender, load
     from nnrec.files import describe
 
     found = describe(model)
@@ -149,12 +180,17 @@ def inspect(model: str) -> int:
     if "label" in figures:
         print(f"The question: {figures.pop('label')} = {figures.pop('positive')}")
     for name, values in figures.items():
-        print(f"{name}: " + ", ".join(f"{k} {v:.4g}" for k, v in values.items()))
+        told = (f"{k} {v if isinstance(v, str) else format(v, '.4g')}" for k, v in values.items())
+        print(f"{name}: {', '.join(told)}")
     loaded = load(model)
     if getattr(loaded, "features_", None):
         print(f"\nFeatures: {loaded.features_}")
-    for network in getattr(loaded, "networks_", [loaded]):
-        print(f"\n{network.summary()}")
+    if isinstance(loaded, Recommender):
+        print(f"\n{loaded.model!r}\nknows {loaded.log}")
+        loaded = loaded.model
+    for network in getattr(loaded, "networks_", [getattr(loaded, "network", loaded)]):
+        if hasattr(network, "summary"):
+            print(f"\n{network.summary()}")
     return 0
 
 
@@ -174,17 +210,6 @@ def predictions(classifier: NeuralClassifier, table: Table, rows: Iterable[int])
     """The columns of a file of predictions; rows are counted from 1."""
     prob = classifier.predict_proba(table)[:, 1]
     return {"row": rows, "probability": prob, "predicted": prob >= classifier.threshold_}
-
-
-def write_csv(to: Path | TextIO, columns: Mapping[str, Iterable[Any]]) -> None:
-    """Write columns of equal length; missing values are empty, and `Table.read` reads it again."""
-    if isinstance(to, Path):
-        with to.open("w", encoding="utf-8", newline="") as file:
-            return write_csv(file, columns)
-    writer = csv.writer(to, lineterminator="\n")
-    writer.writerow(columns)
-    cells = [["" if v is None or v != v else v for v in column] for column in columns.values()]
-    writer.writerows(zip(*cells))
 
 
 def check(seed: int) -> int:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from nnrec.metrics.ranking import RankingResult
+
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#666666")
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))  # apart without colour too
 
@@ -172,4 +174,49 @@ def bars(values: Mapping[str, float], errors: Mapping[str, float], title: str, u
     axes.axvline(0, color="#333333", linewidth=0.8)
     axes.set(xlabel=unit, title=title)
     axes.grid(visible=False, axis="y")
+    return figure
+
+
+def by_length(results: Mapping[str, RankingResult], metric: str) -> Figure:
+    """A ranking metric over the length of the list, for one or several models, by name.
+
+    >>> from nnrec.metrics.ranking import evaluate_ranking
+    >>> found = evaluate_ranking([[0.3, 0.2, 0.1]], [[0, 1, 0]], n=[1, 2])
+    >>> by_length({"model": found}, "recall").axes[0].lines[0].get_ydata()
+    array([0., 1.])
+    """
+    figure, axes = panel()
+    for (name, result), dash in zip(results.items(), DASHES * len(results)):
+        cuts = [
+            int(key.partition("@")[2]) for key in result.metrics if key.startswith(f"{metric}@")
+        ]
+        values = [result[f"{metric}@{cut}"] for cut in cuts]
+        axes.plot(cuts, values, marker="o", markersize=3, label=literal(name), linestyle=dash)
+    axes.set_xscale("log")
+    axes.set_xticks(cuts, [str(cut) for cut in cuts])
+    axes.minorticks_off()
+    axes.set(xlabel="items on the list", ylabel=metric, title=f"{metric} by length", ylim=(0, None))
+    axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def exposure(results: Mapping[str, RankingResult], n: int) -> Figure:
+    """The share of all places on lists of n that the most shown items take, with the coverage.
+
+    >>> from nnrec.metrics.ranking import evaluate_ranking
+    >>> found = evaluate_ranking([[0.3, 0.2], [0.1, 0.2]], [[0, 1], [0, 1]], n=1)
+    >>> exposure({"model": found}, 1).axes[0].lines[0].get_ydata()
+    array([0. , 0.5, 1. ])
+    """
+    figure, axes = panel()
+    for (name, result), dash in zip(results.items(), DASHES * len(results)):
+        lists, items = result.lists[:, :n], result.protocol.items
+        counts = np.sort(np.bincount(lists[lists >= 0], minlength=items))[::-1]
+        share = np.append(0, np.cumsum(counts)) / max(counts.sum(), 1)
+        label = f"{literal(name)}  {result[f'coverage@{n}']:.1%} shown"
+        axes.plot(np.linspace(0, 1, items + 1), share, label=label, linestyle=dash)
+    axes.plot([0, 1], [0, 1], color="#999999", linestyle=":", label="all alike")
+    axes.set(xlabel="share of the catalogue, most shown first", ylabel="share of all places")
+    axes.set(title="Who gets the places")
+    axes.legend(frameon=False, loc="lower right", fontsize=9)
     return figure

@@ -16,10 +16,10 @@ import pytest
 
 import nnrec
 from nnrec.cli import main
-from nnrec.commands import write_csv
 from nnrec.data import Table
 from nnrec.data.dirt import plant_dirt
 from nnrec.data.synthetic import shop
+from nnrec.data.writing import write_csv
 
 FILES = ("model.safetensors", "predictions.csv", "report.html")
 
@@ -290,7 +290,7 @@ def test_demo_tells_the_whole_story_twice_alike(
         assert not err
         printed.append(out)
     assert printed[0] == printed[1]
-    for name in (*FILES, "sessions.csv"):
+    for name in (*FILES, "sessions.csv", "views.csv", "recommender.safetensors"):
         a, b = (tmp_path / run / "nnrec-demo" / name for run in ("a", "b"))
         assert filecmp.cmp(a, b, shallow=False), name
     found = dict(re.findall(r"^  ([a-z ]+): ([\d,]+ and [\d,]+)$", printed[0], re.MULTILINE))
@@ -303,7 +303,11 @@ def test_demo_tells_the_whole_story_twice_alike(
     for kind in ("repeated rows", "missing numbers and times"):
         planted, cleaned = found[kind].split(" and ")
         assert planted == cleaned
-    assert re.search(r"reaches -?[\d.]+% of what is achievable; the goal is 97 %", printed[0])
+    for who, goal in (("model", 97), ("recommender", 88)):
+        assert re.search(rf"The {who} reaches -?[\d.]+% of .* the goal is {goal} %", printed[0])
+    assert "optimum" in printed[0].partition("2: what may")[2], "the true preferences stand beside"
+    page = (tmp_path / "a" / "nnrec-demo" / "report.html").read_text("utf-8")
+    assert page.count("<svg") == 9 and "新款 Żakiet" in page.partition("would be shown")[2]
 
 
 @pytest.mark.slow
@@ -312,8 +316,11 @@ def test_demo_is_0_where_the_goal_is_reached(
 ) -> None:
     monkeypatch.setattr("nnrec.data.synthetic.shop", small)
     monkeypatch.setattr("nnrec.study.Evaluation.achieved", 0.97)
-    assert main(["demo", "--out", str(tmp_path)]) == 0
-    assert "reaches 97.0%" in capsys.readouterr().out
+    for liked, code in ((0.88, 0), (0.87, 1)):
+        monkeypatch.setattr("nnrec.ranking_study.Standing.achieved", liked)
+        assert main(["demo", "--out", str(tmp_path)]) == code
+        out = capsys.readouterr().out
+        assert "model reaches 97.0%" in out and f"recommender reaches {liked:.1%}" in out
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import pytest
 from sklearn import metrics as oracle
 
 from nnrec import plots
+from nnrec.metrics.ranking import evaluate_ranking
 
 RNG = np.random.default_rng(7)
 Y = RNG.random(101) < 0.3
@@ -75,3 +76,16 @@ def test_bars_stand_in_order_with_errors_and_long_names_cut() -> None:
     assert [bar.get_width() for bar in axes.patches] == [-1.0, 1.0, 3.0]
     assert axes.get_yticklabels()[-1].get_text() == "a" * 27 + "…"
     assert axes.get_xlabel() == "unit"
+
+
+def test_ranking_curves_and_exposure_are_the_results() -> None:
+    scores = np.tile(np.arange(7.0), (5, 1)) + RNG.random((5, 7))
+    found = evaluate_ranking(scores, np.eye(5, 7), n=(1, 3, 5))
+    (line,) = plots.by_length({"model": found}, "recall").axes[0].lines
+    assert line.get_xdata().tolist() == [1, 3, 5]
+    assert line.get_ydata().tolist() == [found[f"recall@{n}"] for n in (1, 3, 5)]
+    line, even = plots.exposure({"model": found}, 3).axes[0].lines
+    assert np.trapezoid(line.get_ydata(), line.get_xdata()) == pytest.approx(
+        (1 + found["gini@3"]) / 2
+    ), "twice the area above the diagonal is the Gini coefficient"
+    assert line.get_label() == f"model  {found['coverage@3']:.1%} shown"

@@ -242,6 +242,8 @@ class Recommender(Described):
             seen = np.isin(test.pairs(), (train if fold_in is None else fold_in).pairs())
             left_out["seen"] += int(seen.sum())
             test = test.take(~seen)
+        if not len(test):
+            raise ValueError(f"evaluate: no event is left to judge; left out: {left_out}")
         rules: dict[str, Any] = {"n": n, "fold_in": fold_in, "exclude_seen": exclude_seen}
         results: dict[str, RankingResult] = {}
         strong = EASE() if train.n_items <= EASE_ITEMS else ItemKNN()
