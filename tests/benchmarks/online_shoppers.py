@@ -1,6 +1,6 @@
 """Online Shoppers, purchase or not: nnrec beside scikit-learn in the same folds.
 
-    NNREC_DATA=… OPENBLAS_NUM_THREADS=1 python tests/benchmarks/online_shoppers.py [--folds 10]
+    NNREC_DATA=… OPENBLAS_NUM_THREADS=1 python tests/benchmarks/online_shoppers.py [--folds 10] [--seed 1]
 
 UCI 468 (Sakar & Kastro 2018), label `Revenue`.  Stratified folds in which rows that are equal in
 all features stay together; everything (features, hyper-parameters, thresholds) is learned inside
@@ -9,8 +9,9 @@ from transactions.  AUC, AP and accuracy (at 0.5) are those of a model of the wh
 F1's threshold is the best on the predictions for that part's own three grouped, stratified folds,
 each predicted by a model of the other two; the same for every method.
 
-nnrec's settings were chosen by folds of the first fold's training part, but not blindly: figures of
-several settings on these very test folds, the chosen one among them, had been seen before.
+nnrec's settings were chosen by folds of the first fold's training part under seed 0; figures of
+several settings on seed 0's test folds had been seen before.  The default is therefore seed 1,
+whose folds were first looked at with the settings as they are.
 """
 
 import argparse
@@ -41,7 +42,7 @@ FIGURES = ("AUC", "AP", "F1", "accuracy")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--folds", type=int, default=10)
-    parser.add_argument("--seed", type=int, default=0, help="of the folds and of every model")
+    parser.add_argument("--seed", type=int, default=1, help="of the folds and of every model")
     arguments = parser.parse_args()
     path = Path(os.environ["NNREC_DATA"], "online_shoppers", "online_shoppers_intention.csv")
     table = Table.read(path)
