@@ -1,6 +1,6 @@
 """Online Shoppers, purchase or not: nnrec beside scikit-learn in the same folds.
 
-    NNREC_DATA=… OPENBLAS_NUM_THREADS=1 python tests/benchmarks/online_shoppers.py [--folds 10] [--seed 1]
+    NNREC_DATA=… OPENBLAS_NUM_THREADS=1 python tests/benchmarks/online_shoppers.py [--seed 1]
 
 UCI 468 (Sakar & Kastro 2018), label `Revenue`.  Stratified folds in which rows that are equal in
 all features stay together; everything (features, hyper-parameters, thresholds) is learned inside
