@@ -38,7 +38,7 @@ def mazur() -> nn.Network:
 def test_mazurs_published_numbers() -> None:
     e = explain(mazur(), [[0.05, 0.10]], [[0.01, 0.99]], optimizer=nn.SGD(0.5), digits=9)
     text = str(e)
-    assert re.search(r"^    E = .* = 0\.298371109   ✓ 0\.298371109$", text, re.MULTILINE)
+    assert re.search(r"^    E = 0\.298371109   ✓ 0\.298371109$", text, re.MULTILINE)
     published = {
         "W₁⁺[0,0]": "0.149780716",
         "W₁⁺[1,0]": "0.199561430",

@@ -110,7 +110,7 @@ def network(trace: Trace, digits: int) -> tuple[str, str] | None:
             kind = "minus" if w < 0 else "plus"
             edges.append(line(x + 26, y1, x2 - 26, y2, kind, 0.6 + 3.4 * abs(w) / widest))
             few, k = (len(W), i) if len(W) <= W.shape[1] else (W.shape[1], W.shape[1] - 1 - j)
-            t = 0.2 + 0.6 * k / (few - 1) if few > 1 else 0.5  # a column for each of the few
+            t = 0.28 + 0.44 * k / (few - 1) if few > 1 else 0.5  # a column for each of the few
             at = x + 26 + t * (x2 - x - 52), y1 + t * (y2 - y1)
             if W.size <= LABELS and len(layers) <= 4:
                 labels.append(text(at[0], at[1] - 2, decimals(w, shown), "halo"))

@@ -40,7 +40,8 @@ dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .3re
   align-items: center; margin: 0; }
 dt small { display: block; color: var(--pale); }
 dd { margin: 0; }
-mtable { border: solid currentColor; border-width: 0 1.3px; border-radius: .3em; padding: 0 .1em; }
+mtable { border: solid currentColor; border-width: 0 1.3px; border-radius: .3em; padding: 0 .1em;
+  margin: 0 .25em; }
 mtd { padding: .18em .4em; text-align: -webkit-right; }
 figure { margin: 1rem 0; }
 figure svg { display: block; width: 100%; min-width: 34rem; max-width: 52rem; height: auto; }
@@ -187,7 +188,8 @@ def markdown(explanation: Explanation) -> str:
 def latex(explanation: Explanation) -> str:
     """The explanation as LaTeX to be put into a document that loads amsmath and amssymb."""
     parts = formulas(explanation, r"\subsection*{%s}", r"\texttt{%s}", "\\[\n%s\n\\]")
-    return "\n\n".join([rf"\noindent\texttt{{{tex(heading(explanation))}}}", *parts])
+    first = rf"{{\noindent\raggedright\ttfamily {tex(heading(explanation))}\par}}"
+    return "\n\n".join([first, *parts])
 
 
 def page(explanation: Explanation) -> str:

@@ -354,8 +354,7 @@ class Recorder:
         local |= {name: symbol for name, (symbol, _) in zip(names, uses)}
         if at.target is not None:
             local["t"] = self.give("y", "target", at.target)
-        form = "total(L) / n" if forms else ""
-        mean = "({}) / n"
+        form, mean = ("total(L) / n", "({}) / n") if local["n"] > 1 else ("total(L)", "{}")
         if forms and loss.takes_labels and self.values["y"].dtype.kind in "iub":
             local["labels"] = local["t"]
             local["t"] = self.note("t", "loss", "loss", loss, "one_hot(labels, p)", local)
@@ -368,6 +367,7 @@ class Recorder:
             form, mean = "total(c * L)", "c * ({})"
         value = loss(at.pred, at.target, at.weight)[0]
         name, again = "E_0" if self.network.penalty else "E", None if forms else value
+        form = form if forms else ""
         self.note(name, "loss", "loss", loss, form, local, value, again=again)
         self.terms.append(name)
         found = {

@@ -29,7 +29,8 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin: 1.6rem 0 .4rem; }
 .math math { font-size: 1.15rem; }
 hr.line { border: 0; border-bottom: 1px solid; margin: 2rem 0 0; opacity: .5; }
 .blank { display: inline-block; min-width: 4.2em; border-bottom: 1.3px solid; }
-mtable { border: solid currentColor; border-width: 0 1.3px; border-radius: .3em; }
+mtable { border: solid currentColor; border-width: 0 1.3px; border-radius: .3em;
+  margin: 0 .25em; }
 mtd { padding: .25em .5em; text-align: -webkit-right; }
 @media print { body { margin: 0 auto; } .math { break-inside: avoid; overflow: visible; } }
 """
@@ -168,9 +169,10 @@ def markdown(style: Style, content: list[Block]) -> str:
 def latex(style: Style, content: list[Block]) -> str:
     """A LaTeX document, all ASCII."""
     frames = {"h1": r"\section*{%s}", "h2": r"\subsection*{%s}", "p": "%s", "answer": r"\emph{%s}"}
-    frames |= {"math": "\\[\n%s\n\\]", "line": r"\noindent\hrulefill"}
-    head = "\\documentclass{article}\n\\usepackage{amsmath}\n\\allowdisplaybreaks\n"
+    frames |= {"math": "\\[\n%s\n\\]", "line": r"\vspace{4mm}\hrulefill"}
+    head = "\\documentclass{article}\n\\usepackage[margin=2cm]{geometry}\n\\usepackage{amsmath}\n"
     body = joined(style, content, frames, plain_tex, "$%s$", "\n\n")
+    head += "\\allowdisplaybreaks\n\\setlength{\\parindent}{0pt}\n"
     return f"{head}\\begin{{document}}\n\n{body}\n\n\\end{{document}}\n"
 
 
