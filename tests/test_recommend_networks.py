@@ -95,7 +95,7 @@ def histories(users: int, items: int = 7):
 
 @pytest.mark.parametrize("softmax", [False, True])
 def test_all_items_gradient(softmax: bool) -> None:
-    loss = AllItemsLoss(3, 0.1, 2.0, np.arange(7) / 50, softmax)
+    loss = AllItemsLoss(3, 0.1, 0.75, 2.0, np.arange(7) / 50, softmax)
     checked(AllItems(5, 7, 3), loss, USERS, target=histories(5))
 
 
@@ -109,11 +109,10 @@ def test_factors_gradient(items: int, user_bias: bool) -> None:
     assert check_gradients(network, *pairs, target=np.eye(5)[:, :1], method="exact").error == 0
 
 
-@pytest.mark.parametrize("towers", ["both", "product", "tower"])
-def test_fusion_gradient(towers: str) -> None:
+def test_fusion_gradient() -> None:
     target = np.array([[1.0], [0], [1], [1], [0]])
-    checked(Fusion(5, 7, 3, 0.25, towers), SigmoidCrossEntropy(), USERS, ITEMS, target=target)
-    network = Network(Fusion(5, 7, 3, 0.0, towers), MSE(), rng=0, dtype="float64")
+    checked(Fusion(5, 7, 3, 0.25), SigmoidCrossEntropy(), USERS, ITEMS, target=target)
+    network = Network(Fusion(5, 7, 3, 0.0), MSE(), rng=0, dtype="float64")
     report = check_gradients(network, USERS, ITEMS, target=target, method="exact")
     assert report.ok and report.error == 0
 
@@ -153,7 +152,7 @@ def test_all_items_loss_is_its_definition() -> None:
     rng, x = np.random.default_rng(5), histories(37, 11)  # more rows than a block of 16
     s, p, Q = rng.normal(size=(37, 11)) * 3, rng.normal(size=(37, 3)), rng.normal(size=(11, 3))
     negatives, l2, mean, item_l2 = 3.0, 0.1, 2.0, rng.random(11)
-    value, (ds, dp, dQ) = AllItemsLoss(negatives, l2, mean, item_l2, False)((s, p, Q), x)
+    value, (ds, dp, dQ) = AllItemsLoss(negatives, l2, 0.5, mean, item_l2, False)((s, p, Q), x)
     expected, slope = 0.0, np.zeros_like(s)
     for u, row in enumerate(x.toarray()):
         n_u = row.sum()
@@ -161,24 +160,64 @@ def test_all_items_loss_is_its_definition() -> None:
             sigma, share = 1 / (1 + np.exp(-s[u, j])), negatives * n_u / 11
             expected += -taken * np.log(sigma) - share * np.log(1 - sigma)
             slope[u, j] = share * sigma - taken * (1 - sigma)
-        user_l2 = l2 * (n_u * (1 + negatives)) ** 0.75 * mean**0.25
+        user_l2 = l2 * (n_u * (1 + negatives) * mean) ** 0.5
         expected += user_l2 / 2 * p[u] @ p[u]
         assert np.allclose(dp[u], user_l2 * p[u])
     for j in range(11):
         expected += 37 * item_l2[j] / 2 * Q[j] @ Q[j]
         assert np.allclose(dQ[j], 37 * item_l2[j] * Q[j])
     assert np.isclose(value, expected, rtol=1e-12) and np.allclose(ds, slope, rtol=1e-12)
-    value, (ds, _, _) = AllItemsLoss(3.0, 0.0, 2.0, item_l2 * 0, True)((s, p, Q), x)
+    value, (ds, _, _) = AllItemsLoss(3.0, 0.0, 0.75, 2.0, item_l2 * 0, True)((s, p, Q), x)
     likelihood = s - np.log(np.exp(s).sum(axis=1, keepdims=True))
     assert np.isclose(value, -(x.toarray() * likelihood).sum(), rtol=1e-12)
     assert np.allclose(ds.sum(axis=1), 0, atol=1e-12)
+
+
+def test_all_items_training_is_its_recipe() -> None:
+    """Every step once more in float64 with dense matrices: penalties, rates, lazy Adam, order."""
+    log = random_log()
+    X, K, l2, epochs, size = log.csr().toarray(), 3, 0.02, 3, 29
+    settings = {"l2": l2, "frequency": 0.6, "negatives": K, "epochs": epochs, "batch_size": size}
+    model = MatrixFactorization(5, **settings)
+    network, _, _ = model.assemble(log)
+    P, Q, b = (a.astype(float) for a in network.parameters().values())
+    model.fit(log)
+    n_u, n_j, (users, items) = X.sum(axis=1), X.sum(axis=0), X.shape
+    assert np.allclose(b, np.log((n_j + 0.5) / (K * n_u.sum() / items)))
+    of_user, of_item = n_u * (1 + K), n_j + K * n_u.sum() / items
+    l2_u, l2_j = (l2 * w**0.6 * w.mean() ** 0.4 for w in (of_user, of_item))
+
+    def step(w, g, m, v, rate, t):
+        m += 0.1 * (g - m)
+        v += 0.01 * (g * g - v)
+        w -= rate * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.99**t)) + 1e-8)
+
+    moments = [np.zeros((2, *a.shape)) for a in (P, Q, b)]
+    t, steps = 0, epochs * -(-users // size)
+    for epoch in range(epochs):
+        order = np.random.default_rng([network.entropy, 0, epoch]).permutation(users)
+        for first in range(0, users, size):
+            at = order[first : first + size]
+            left = 1 - 2 / 3 * t / steps
+            t += 1
+            p, own = P[at], moments[0][:, at]
+            sigma = 1 / (1 + np.exp(-(p @ Q.T + b)))
+            G = K * n_u[at, None] / items * sigma - X[at] * (1 - sigma)
+            dp = G @ Q + l2_u[at, None] * p
+            dQ = G.T @ p + len(at) / users * l2_j[:, None] * Q
+            step(p, dp, *own, 0.1 * left, epoch + 1)
+            P[at], moments[0][:, at] = p, own
+            step(Q, dQ, *moments[1], 0.002 * left, t)
+            step(b, G.sum(axis=0), *moments[2], 0.002 * left, t)
+    for found, expected in zip(model.network.parameters().values(), (P, Q, b)):
+        assert np.allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_all_items_loss_does_not_overflow() -> None:
     s = np.array([[-1e4, 1e4, 0.0]], np.float32)
     target = csr_array(np.array([[1.0, 0, 0]]))
     with np.errstate(all="raise", under="ignore"):
-        value, (ds, _, _) = AllItemsLoss(3, 0.0, 1.0, np.zeros(3), False)((s, s, s.T), target)
+        value, (ds, _, _) = AllItemsLoss(3, 0.0, 0.75, 1.0, np.zeros(3), False)((s, s, s.T), target)
     assert np.isclose(value, 1e4 + 1e4 + np.log(2))
     assert np.allclose(ds, [[-1, 1, 0.5]]) and ds.dtype == np.float32
 
@@ -241,19 +280,12 @@ def test_the_last_value_of_a_pair_is_the_rating() -> None:
     assert model.offset == 2.0
 
 
-def test_pretrained_towers_are_where_neumf_begins() -> None:
+def test_pretrained_factors_are_where_neumf_begins() -> None:
     log = random_log()
-    model = NeuMF(dim=3, epochs=1, learning_rate=0.0, dropout=0.0, pretrain=True, rng=5).fit(log)
-    alone = {}
-    for model.towers in ("product", "tower"):
-        network, _, _ = model.assemble(log)
-        alone |= {name: values.copy() for name, values in network.parameters().items()}
-        alone[model.towers] = network.predict((USERS, ITEMS), link=False)
-    for name, values in model.network.parameters().items():
-        if not name.startswith("out"):
-            assert np.array_equal(values, alone[name]), name
-    both = model.network.predict((USERS, ITEMS), link=False)
-    assert np.allclose(both, (alone["product"] + alone["tower"]) / 2, atol=1e-6)
+    model = NeuMF(dim=5, epochs=1, learning_rate=0.0, pretrain=True, rng=3).fit(log)
+    factors = MatrixFactorization(dim=4, rng=3).fit(log)
+    users = np.arange(log.n_users)
+    assert np.allclose(model.score_all(users), factors.score_all(users), atol=1e-5)
 
 
 def test_pretraining_recovers_the_planted_world() -> None:
@@ -330,7 +362,12 @@ def test_arguments_are_checked(model) -> None:
     bad = [("dim", 0), ("dim", 2.5), ("epochs", 0), ("batch_size", -1), ("learning_rate", -0.1)]
     bad += [("l2", float("nan")), ("verbose", -1), ("verbose", None), ("learning_rate", "fast")]
     own = {
-        MatrixFactorization: [("loss", "mse"), ("negatives", 0), ("user_rate", -1)],
+        MatrixFactorization: [
+            ("loss", "mse"),
+            ("negatives", 0),
+            ("user_rate", -1),
+            ("frequency", -1),
+        ],
         NeuMF: [("dropout", 1.0), ("negatives", True), ("pretrain", "yes")],
         AutoEncoder: [("hidden", 0), ("variational", 1), ("skip", None), ("beta", -1)],
         TwoTower: [("loss", "softmax"), ("window", 0), ("recency", -0.1), ("dropout", -0.5)],

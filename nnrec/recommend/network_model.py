@@ -17,7 +17,7 @@ from nnrec.recommend.scoring import ScoringModel, check_events
 
 LEAST = dict.fromkeys(("dim", "hidden", "negatives", "epochs", "batch_size", "window"), 1)
 LEAST |= {"verbose": 0}
-BELOW = dict.fromkeys(("l2", "learning_rate", "user_rate", "beta", "recency"), inf)
+BELOW = dict.fromkeys(("l2", "learning_rate", "user_rate", "frequency", "beta", "recency"), inf)
 BELOW |= {"dropout": 1.0}
 
 
@@ -51,9 +51,9 @@ class NetworkModel(ScoringModel):
         """A fresh network, its batch source, and how many rows this gives in an epoch."""
         raise NotImplementedError(f"{type(self).__name__} defines no assemble")
 
-    def rates(self) -> dict[str, float]:
-        """The first learning rate of the parameters that a pattern fits."""
-        return {"*": self.learning_rate}
+    def rates(self) -> dict[str, tuple[float, float]]:
+        """The first and the last learning rate of the parameters that a pattern fits."""
+        return {"*": (self.learning_rate, 0.03 * self.learning_rate)}
 
     def fit(
         self,
@@ -62,7 +62,7 @@ class NetworkModel(ScoringModel):
         start: Mapping[str, Array] | None = None,
         epochs: int | None = None,
     ) -> Self:
-        """Learn by Adam; the rate falls linearly to 3 %.
+        """Learn by Adam; the rates fall linearly.
 
         start: parameters to begin at, such as `network.parameters()` of an earlier fit; where
         users or items have come behind the earlier ones since, theirs begin afresh.
@@ -75,7 +75,7 @@ class NetworkModel(ScoringModel):
             new[both] = old[both]
         epochs = self.epochs if epochs is None else whole_number(f"{self!r}.fit", "epochs", epochs)
         steps = max(1, epochs * -(-rows // self.batch_size))
-        rates = {path: nn.LinearDecay(r, steps, 0.03 * r) for path, r in self.rates().items()}
+        rates = {path: nn.LinearDecay(a, steps, b) for path, (a, b) in self.rates().items()}
         adam = nn.Adam(rates, beta2=self.beta2)
         if rows:
             told: dict[str, Any] = {"callbacks": callbacks, "verbose": self.verbose}
