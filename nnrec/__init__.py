@@ -17,6 +17,7 @@ _HOMES = {
         "Multiply Network Normal Optimizer RMSProp ReLU SGD Sequential Sigmoid "
         "SigmoidCrossEntropy Softmax SoftmaxCrossEntropy Tanh relu sigmoid softmax tanh"
     ),
+    "nnrec.checkpoints": "Checkpoint",
     "nnrec.data": "Cleaning Features GaussianNoise Interactions Mixup Table",
     "nnrec.estimators": "NeuralClassifier NeuralRegressor",
     "nnrec.files": "load save",
