@@ -113,15 +113,42 @@ def value_of(text: str) -> Any:
     return Fraction(text) if "/" in text else float(text)
 
 
-def assert_reads_back(e: Explanation, formats: tuple[str, ...] = FORMATS) -> int:
+def in_matrices(format: str, page: str) -> list[float]:
+    """The decimal numbers of all matrices, as they stand on the page."""
+    if format == "text":
+        rows = re.findall(r"\[((?: *-?\d+\.\d+(?:e\+\d+)?)+)\]", page)
+        return [float(text) for row in rows for text in row.split()]
+    if format == "html":
+        tables = re.findall(r"<mtable>(.*?)</mtable>", page)
+        cells = [plain_math(cell) for table in tables for cell in table.split("<mtd>")]
+    else:
+        tables = re.findall(r"\\begin\{bmatrix\}(.*?)\\end\{bmatrix\}", plain_latex(page))
+        cells = [cell for table in tables for cell in re.split(r" & | \\\\ ", table)]
+    return [float(cell) for cell in cells if "." in cell]
+
+
+def assert_matrices_read_back(e: Explanation, format: str, page: str) -> None:
+    arrays = [value[1] for _, _, value in e.given()]
+    arrays += [shown.value[1] for _, steps in e.sections() for shown in steps if shown.value]
+    real = [float(x) for array in arrays if array.dtype.kind == "f" for x in array.flat]
+    found = in_matrices(format, page)
+    assert len(found) == len(real), format
+    allowed = np.where(np.abs(real) < 1e7, 0.5000001, np.abs(real)) * 10.0**-e.digits
+    assert (np.abs(np.subtract(found, real)) <= allowed).all()
+
+
+def assert_reads_back(e: Explanation, matrices: bool = False) -> int:
     expected = [
         (e.trace.values[name][at], e.trace.step(name).check[at])
         for name, at, line in lines_of(e)
         if line.check is not None
     ]
     exact = e.trace.dtype == "fraction"
-    for format in formats:
-        pairs = read_back(format, e.to(format))
+    for format in FORMATS:
+        page = e.to(format)
+        if matrices:
+            assert_matrices_read_back(e, format, page)
+        pairs = read_back(format, page)
         assert len(pairs) == len(expected), format
         for shown, real in zip(pairs, expected):
             for text, value in zip(shown, real):
@@ -167,11 +194,13 @@ def test_large_numbers_are_in_powers_of_ten() -> None:
 
 
 @pytest.mark.slow
-def test_two_hundred_random_networks_read_back() -> None:
+def test_two_hundred_random_networks_read_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ROWS", "COLUMNS"):  # nothing is elided
+        monkeypatch.setattr(f"nnrec.teach.styles.{name}", 99)
     for seed in range(200):
         network, x, y, weight = random_network(seed)
-        e = explain(network, x, y, weight=weight, rng=seed, digits=seed % 7, entries=3)
-        assert_reads_back(e)
+        e = explain(network, x, y, weight=weight, rng=seed, digits=1 + seed % 6, entries=3)
+        assert_reads_back(e, matrices=True)
 
 
 def test_nothing_changes() -> None:

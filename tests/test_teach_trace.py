@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from nnrec import nn
+from nnrec.nn.composites import walk
 from nnrec.nn.losses import Penalty
 from nnrec.teach import MISTAKES, SPECIMENS, trace, verify
 from nnrec.teach.expressions import evaluate, parse
@@ -449,9 +450,32 @@ def test_register_takes_forms_of_the_librarys_kinds_only() -> None:
     assert forms_of(type("Same", (nn.Sigmoid,), {})()).forward == {"y": "sigmoid(x)"}
 
 
+class Branches(nn.Composite):
+    """Two Dense layers on one input, joined, and a Dense layer on both."""
+
+    def __init__(self, inputs: int, outputs: int, join: nn.Layer):
+        joined = {nn.Concatenate: 2 * outputs, nn.Dot: 1}.get(type(join), outputs)
+        left, right = nn.Dense(inputs, outputs), nn.Dense(inputs, outputs)
+        super().__init__(left=left, right=right, join=join, out=nn.Dense(joined, outputs))
+
+    def __call__(self, theta: Any, *inputs: Any, rng: Any = None) -> Any:
+        on = self.bind(theta, rng)
+        p, back_p = on.left(*inputs)
+        q, back_q = on.right(*inputs)
+        joined, back_joined = on.join(p, q)
+        y, back_y = on.out(joined)
+
+        def back(dy: Any, g: Any) -> Any:
+            dp, dq = back_joined(back_y(dy, g), g)
+            return back_p(dp, g) + back_q(dq, g)
+
+        return y, back
+
+
 def random_network(seed: int) -> tuple[nn.Network, Any, Any, Any]:
     """A chain of one to five Dense layers with all that stands between them, and its data."""
     rng = np.random.default_rng([seed, 23])
+    joins = [nn.Add(), nn.Multiply(), nn.Concatenate(), nn.Dot()]
     sizes = rng.choice([2, 3, 5, 7], size=rng.integers(2, 7)).tolist()
     layers: list[nn.Layer] = []
     n = int(rng.choice([1, 2, 3, 11]))
@@ -460,6 +484,7 @@ def random_network(seed: int) -> tuple[nn.Network, Any, Any, Any]:
         layers, x = [nn.Embedding(13, sizes[0])], rng.integers(0, 13, n)
     for a, b in zip(sizes, sizes[1:]):
         layers.append(nn.Dense(a, b))
+        layers += [Branches(b, b, joins[rng.integers(4)])] * (rng.random() < 0.2)
         layers += [nn.LayerNorm(b)] * (rng.random() < 0.3)
         activations = [nn.Sigmoid(), nn.ReLU(), nn.Tanh(), nn.Softmax(), None]
         layers += [a for a in [activations[rng.integers(5)]] if a is not None]
@@ -476,7 +501,7 @@ def random_network(seed: int) -> tuple[nn.Network, Any, Any, Any]:
         (nn.CategoricalCrossEntropy(), labels if seed % 2 else soft),
     ][kind]
     if kind >= 4:
-        while not isinstance(layers[-1], nn.Dense):
+        while not isinstance(layers[-1], nn.Dense | Branches):
             layers.pop()
         layers.append(nn.Sigmoid() if kind == 4 else nn.Softmax())
     penalty = [[], [nn.L2(0.1)], [nn.L1(0.01), nn.L2(0.1)]][rng.integers(3)]
@@ -487,18 +512,21 @@ def random_network(seed: int) -> tuple[nn.Network, Any, Any, Any]:
 
 @pytest.mark.slow
 def test_two_hundred_random_networks_agree_with_their_checks() -> None:
-    depths = set()
+    depths, kinds = set(), set()
     for seed in range(200):
         network, x, y, weight = random_network(seed)
         optimizer = OPTIMIZERS[seed % len(OPTIMIZERS)]
         t = trace(network, x, y, optimizer, weight, rng=seed)
         depths.add(sum(isinstance(part, nn.Dense) for part in network.layer.layers))
+        kinds |= {type(part) for _, part in walk(network.layer)} | {type(network.loss)}
         for step in t.steps:
             assert step.method in ("complex step", "formula evaluated apart"), (seed, step)
             assert step.error < 1e-10, (seed, step)
         assert t.values["E"] == network.loss_and_grad(x, y, weight, rng=seed)[0]
         assert verify(t.to_json()).to_json() == t.to_json()
     assert depths == {1, 2, 3, 4, 5}
+    every = {kind for kind in TABLE if kind.__module__.startswith("nnrec.nn")}
+    assert {kind for kind in every if issubclass(kind, nn.Layer | nn.Loss)} <= kinds
 
 
 @pytest.mark.slow
