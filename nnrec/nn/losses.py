@@ -118,8 +118,8 @@ class CategoricalCrossEntropy(Loss):
 class SigmoidCrossEntropy(Loss):
     """L_i = Σ_k [ln(1 + e^{z}) − t z], the binary cross-entropy of y = σ(z), from the logit z.
 
-    dz = σ(z) − t, written (1 − t) σ(z) − t σ(−z), which keeps its digits when σ(z) has become t.
-    pred, target (n, m), targets in [0, 1].
+    dz = σ(z) − t.  With t′ = 1 − t where z > 0, else t: L_i = Σ_k [t′ |z| + ln(1 + e^{−|z|})] and
+    dz = ±(t′ − σ(−|z|)), so no digit is lost near dz = 0.  pred, target (n, m), t in [0, 1].
 
     >>> value, dpred = SigmoidCrossEntropy()(np.array([[0.0]]), np.array([[1.0]]))
     >>> value.round(4), dpred
@@ -132,11 +132,11 @@ class SigmoidCrossEntropy(Loss):
     def __call__(self, pred: Array, target: Array, weight: Array | None = None) -> Any:
         t = self.matched(pred, target)
         check_range(self, "target", t, 1)
-        positive = pred.real > 0
-        e = np.exp(np.where(positive, -pred, pred))
-        losses = (pred * positive - pred * t + np.log1p(e)).sum(axis=1)
-        right, wrong = np.where(positive, 1, e), np.where(positive, e, 1)
-        return self.average(losses, ((1 - t) * right - t * wrong) / (1 + e), weight)
+        side = np.copysign(1, pred.real)
+        size, other = pred * side, np.where(side > 0, 1 - t, t)
+        e = np.exp(-size)
+        losses = (other * size + np.log1p(e)).sum(axis=1)
+        return self.average(losses, (other - e / (1 + e)) * side, weight)
 
 
 class SoftmaxCrossEntropy(Loss):
@@ -192,7 +192,7 @@ def class_target(loss: Loss, pred: Array, target: Any) -> Array:
 def check_range(owner: Any, name: str, values: Array, most: float = np.inf) -> None:
     """Raise, naming the row, unless all values are finite and lie in [0, most]."""
     real = values.real
-    fine = (real >= 0) & (real <= most) & (real < np.inf)
+    fine = (real >= 0) & (real <= most if most < np.inf else real < np.inf)
     if not fine.all():
         at = tuple(np.argwhere(~fine)[0])
         wanted = "0 to 1" if most == 1 else "≥ 0 and finite"
