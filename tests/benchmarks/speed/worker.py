@@ -1,0 +1,74 @@
+"""One contestant in a process of its own: pinned to one core, warm, a round for each line it reads.
+
+    python -m tests.benchmarks.speed.worker MODULE CONTESTANT SETTINGS [--once]
+
+MODULE has a function CONTESTANT(settings) that gives (work, outcome): work() does one round and
+returns how many steps or users it was; outcome() gives the figures that must agree.  Each reply is
+a line of JSON; the first is that of the warming round.  --once: one round, then the end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import warnings
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any
+
+LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "jax", "keras", "tensorflow", "implicit")
+
+
+def peak() -> float:
+    """The most memory that this process has held, in MB; its parent's does not count."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+    except OSError:
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def versions() -> dict[str, str]:
+    """Of the libraries that this process has loaded, and the kernels of its BLAS."""
+    names = {"scikit-learn": "sklearn"}
+    loaded = [name for name in LIBRARIES if names.get(name, name) in sys.modules]
+    found = {name: metadata.version(name) for name in loaded}
+    try:
+        from threadpoolctl import threadpool_info
+    except ImportError:
+        return found
+    for pool in threadpool_info():
+        if pool["user_api"] == "blas":
+            kernel = f"{pool['version']} {pool['architecture']}, {pool['num_threads']} thread"
+            found[pool["internal_api"]] = kernel
+    return found
+
+
+def main(module: str, contestant: str, settings: str, once: bool) -> None:
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {int(os.environ["SPEED_CORE"])})
+    reply, sys.stdout = sys.stdout, sys.stderr  # libraries print what they like
+    warnings.simplefilter("ignore")
+    began, used = time.perf_counter(), time.process_time()
+    prepare = getattr(import_module(f"tests.benchmarks.speed.{module}"), contestant)
+    work, outcome = prepare(json.loads(settings))
+    ready = time.perf_counter() - began
+    while True:
+        began, used = time.perf_counter(), time.process_time()
+        units = work()
+        times: dict[str, Any] = {
+            "wall": (time.perf_counter() - began) / units,
+            "cpu": (time.process_time() - used) / units,
+        }
+        times |= {"units": units, "peak": peak(), "ready": ready, "outcome": outcome()}
+        print(json.dumps(times | {"versions": versions()}), file=reply, flush=True)
+        if once or not sys.stdin.readline():
+            return
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:4], once="--once" in sys.argv)
