@@ -372,8 +372,14 @@ def test_a_file_holds_all_that_was_learned() -> None:
         (lambda: Features({"a": Log()}).fit({"a": ["x"]}), r"'a' is text; Log\(\) takes number"),
         (lambda: Features({"a": TfIdf()}).fit({"a": [1]}), r"'a' is number; TfIdf\(\) takes text"),
         (lambda: Features({"a": Dates()}).fit({"a": [1]}), r"number; Dates\(\) takes datetime"),
-        (lambda: Features().fit({"a": [1, -np.inf]}), "column 'a', row 1: found -inf"),
-        (lambda: Features().fit({"a": [1, 2, 1e200]}), r"row 2: found 1e\+200, expected a number"),
+        (
+            lambda: Features().fit({"a": [1, -np.inf]}),
+            "column 'a', row 1 of the training rows: found -inf",
+        ),
+        (
+            lambda: Features().fit({"a": [1, 2, 1e200]}),
+            r"row 2 of the training rows: found 1e\+200, expected a number",
+        ),
         (lambda: Features({"a": Boolean()}).fit({"a": [1, 2]}), "column 'a': found 2.0 in row 1"),
         (lambda: Features().transform({"a": [1]}), "not fitted"),
         (lambda: Features().names, "not fitted"),
@@ -399,6 +405,11 @@ def test_bad_input_is_one_clear_error(call, message: str) -> None:
 CELLS = st.sampled_from([None, np.nan, 0.0, 1.0, -3.5, 1e150, 1e-300, 7.0])
 WORDS = st.sampled_from([None, "", "a", "ab cd", "质量很好", "🙂", "e\u0301", "x" * 97])
 MOMENTS = st.sampled_from(["NaT", "0001-01-01", "2024-02-29T23:59:59", "9999-12-31"])
+
+
+def test_a_scale_near_zero_leaves_numbers_finite():
+    column = np.array([0, 0, 1e-300, 1e-300, 1e150])
+    assert Robust().fit(column).transform(column).max() == 1e150
 
 
 @given(st.data())

@@ -78,8 +78,10 @@ class Standardize(Encoding):
         return float(x.mean()), float(x.std())
 
     def transform(self, column: Array) -> Array:
-        z = (finite(column) - self.center) / self.scale
-        return (z if self.clip is None else z.clip(-self.clip, self.clip))[:, None]
+        most = LARGEST if self.clip is None else self.clip
+        with np.errstate(over="ignore"):  # a scale near 0
+            z = (finite(column) - self.center) / self.scale
+        return z.clip(-most, most)[:, None]
 
     def outputs(self, name: str) -> list[str]:
         return [name]

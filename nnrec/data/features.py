@@ -175,7 +175,7 @@ class Column:
                 raise ValueError(
                     f"column {self.name!r} is {self.type}; {encoding} takes {' or '.join(wanted)}"
                 )
-        values, missing = self._read(table)
+        values, missing = self._read(table, " of the training rows")
         self.fill = ""
         if self.type != "text":
             present = np.sort(values[~missing]).astype(float if self.type == "number" else int)
@@ -205,7 +205,7 @@ class Column:
         parts = [str(encoding) for encoding in self.encodings] + ["missing"] * self.flag
         return ", ".join(parts) or f"none: {self.note}"
 
-    def _read(self, table: Table) -> tuple[Array, Array]:
+    def _read(self, table: Table, which: str = "") -> tuple[Array, Array]:
         """The column, of the training part's type, and where it is missing."""
         other = [name for name in self.sources if _family(table.types[name]) != self.type]
         table = table.cast(dict.fromkeys(other, self.type))
@@ -222,7 +222,7 @@ class Column:
             if far.any():
                 row = int(np.argmax(far))
                 raise ValueError(
-                    f"column {self.name!r}, row {row}: found {values[row]}, "
+                    f"column {self.name!r}, row {row}{which}: found {values[row]}, "
                     f"expected a number within ±{LARGEST:g}"
                 )
         return values, missing
