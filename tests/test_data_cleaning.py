@@ -234,7 +234,8 @@ def test_the_report_as_text_and_as_json_values():
         "clip beyond 1 interquartile ranges     0",
         "fill missing values                    2      3  pages 1, size 2",
     ]
-    assert report.as_dict()["rows_after"] == 4
+    assert report.kept.tolist() == [0, 1, 3, 5]
+    assert (report.as_dict()["rows_after"], report.as_dict()["kept"]) == (4, [0, 1, 3, 5])
     assert report.as_dict()["lines"][-1] == {
         "rule": "fill missing values",
         "rows": 2,
@@ -242,6 +243,21 @@ def test_the_report_as_text_and_as_json_values():
         "note": "",
     }
     assert cells(table)["size"] == ["S", "M", "M", "M"]
+
+
+def test_a_cleaning_prints_as_the_call_that_made_it():
+    assert repr(Cleaning([])) == "Cleaning([])"
+    cleaning = Cleaning([DropWhere("pages", ">", 9), Fill("pages")], label="bought")
+    assert eval(repr(cleaning)).label == "bought"
+    assert repr(eval(repr(cleaning))) == repr(cleaning) and "indicator=True" in repr(cleaning)
+
+
+def test_the_rows_kept_are_those_of_the_table_that_came():
+    table, report = Cleaning(EVERYTHING).fit_transform(VISITS)
+    assert table["day"].tolist() == [VISITS["day"][row] for row in report.kept]
+    cleaning = Cleaning(EVERYTHING)
+    cleaning.fit_transform(VISITS)
+    assert cleaning.transform(VISITS)[1].kept.tolist() == list(range(7))
 
 
 def test_a_row_alone_is_cleaned_as_in_its_table_and_other_columns_may_come_and_go():
@@ -288,7 +304,7 @@ def test_it_travels_in_a_file():
     again = unpack(*pack(cleaning, classes), classes)
     table, report = cleaning.transform(VISITS)
     other, same = again.transform(VISITS)
-    assert cells(other) == cells(table) and same == report
+    assert cells(other) == cells(table) and same.as_dict() == report.as_dict()
 
 
 # Errors

@@ -412,8 +412,24 @@ def test_cleaning_drops_rows_in_training_only() -> None:
     np.testing.assert_array_equal(fitted.networks_[0].theta, expected.networks_[0].theta)
     assert fitted.predict(table).shape == (120,)
     assert not hasattr(cleaning, "fitted"), "the description that was given stays unfitted"
-    with pytest.raises(ValueError, match="sample_weight can't follow when cleaning drops rows"):
-        classifier(cleaning=cleaning).fit(table, y, np.ones(120))
+    weight = np.arange(1.0, 121)
+    fitted = classifier(cleaning=cleaning).fit(table, y, weight)
+    expected = classifier().fit(clean, y[:90], weight[:90])
+    np.testing.assert_array_equal(fitted.networks_[0].theta, expected.networks_[0].theta)
+
+
+def test_a_table_to_be_predicted_may_hold_any_label_or_none() -> None:
+    table, y = shop(60)
+    fitted = classifier(cleaning=Cleaning([Fill()])).fit(
+        table.with_columns({"bought": y}), "bought"
+    )
+    p = fitted.predict_proba(table)
+    for column in ({"bought": [None] * 60}, {"bought": np.arange(60)}, {"bought": y}):
+        np.testing.assert_array_equal(fitted.predict_proba(table.with_columns(column)), p)
+    fitted = classifier(cleaning=Cleaning([Fill()])).fit(table, y == y[0])
+    text = np.full(60, "why", object)
+    found = fitted.predict_proba(table.with_columns({"y": text}))
+    np.testing.assert_array_equal(found, fitted.predict_proba(table))
 
 
 def test_cleaning_never_changes_the_label() -> None:
@@ -488,7 +504,7 @@ def nan_at(*at: int, value: float = np.nan) -> np.ndarray:
         ([[1, "a"], [2, "b"], [3, "c"]], Y2, "X: found <U21, expected numbers"),
         ([[1, 2], [3], [4, 5]], Y2, "X: .*inhomogeneous"),
         (np.array([[1, {}]] * 3, object), Y2, "X: .* must be a string or a real number"),
-        ({"a": [1.0, np.inf, 2.0]}, Y2, "column 'a', row 1: found inf"),
+        ({"a": [1.0, np.inf, 2.0]}, Y2, "column 'a', row 1 of the training rows: found inf"),
         ({"a": [1, 2, 3], "b": [1, 2]}, Y2, "columns of different lengths"),
         ({"a": [1, "x", 3]}, Y2, "column 'a', row 1: found 'x', expected the type integer"),
         ({"a": [4, 4, 4]}, Y2, "no column gives an input .'a': one value only"),

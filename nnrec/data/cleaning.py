@@ -29,6 +29,8 @@ class Cleaning:
     >>> rules = [DropWhere("order", "starts with", "C"), DropDuplicates(), Fill("pieces")]
     >>> cleaning = Cleaning(rules)
     >>> table, report = cleaning.fit_transform(orders)
+    >>> report.kept
+    array([0, 3, 4])
     >>> print(report)
     5 rows came, 3 are left
     rule                              rows  cells  columns
@@ -55,6 +57,10 @@ class Cleaning:
         self.rules = list(rules)
         self.label = label
 
+    def __repr__(self) -> str:
+        label = "" if self.label is None else f", label={self.label!r}"
+        return f"Cleaning({self.rules}{label})"
+
     def fit_transform(self, table: Any) -> tuple[Table, CleaningReport]:
         """Learn from the training part and clean it; a ValueError if no row is left for that."""
         table = Table.of(table)
@@ -78,9 +84,12 @@ class Cleaning:
 
     def _run(self, table: Table, training: bool) -> tuple[Table, CleaningReport]:
         lines, came = [], len(table)
+        kept = np.arange(came)
         for rule in self.fitted:
             if isinstance(rule, RowRule):
-                table, touched = _drop(rule, table, training)
+                touched, stay = _drop(rule, table, training)
+                if not stay.all():
+                    table, kept = table.take(stay), kept[stay]
             else:
                 if training and not len(table):
                     raise ValueError(f"{rule}: no row is left to learn from")
@@ -88,7 +97,7 @@ class Cleaning:
                     rule.fit(table, self.label)
                 table, touched = _change(rule, table)
             lines.append(touched)
-        return table, CleaningReport(came, len(table), lines)
+        return table, CleaningReport(came, kept, lines)
 
 
 @dataclass
@@ -101,17 +110,24 @@ class Touched:
     note: str = ""
 
 
-@dataclass
+@dataclass(eq=False)
 class CleaningReport:
-    """How many rows and cells each rule touched, in order; prints as a table."""
+    """How many rows and cells each rule touched, in order; prints as a table.
+
+    kept: the numbers of the rows that are left, in the table that came, ascending.
+    """
 
     rows_before: int
-    rows_after: int
+    kept: Array
     lines: list[Touched]
+
+    @property
+    def rows_after(self) -> int:
+        return len(self.kept)
 
     def as_dict(self) -> dict[str, Any]:
         """The same as JSON values."""
-        return asdict(self)
+        return asdict(self) | {"kept": self.kept.tolist(), "rows_after": self.rows_after}
 
     def __str__(self) -> str:
         lines = [("rule", "rows", "cells", "columns")]
@@ -124,13 +140,15 @@ class CleaningReport:
         return f"{came}\n{grid(lines, '<>><')}"
 
 
-def _drop(rule: RowRule, table: Table, training: bool) -> tuple[Table, Touched]:
+def _drop(rule: RowRule, table: Table, training: bool) -> tuple[Touched, Array]:
+    """What the rule matches, and which rows stay, (n,) bool."""
+    all_stay = np.ones(len(table), dtype=bool)
     absent = [name for name in rule.needs() if name not in table]
     if absent and not training:  # the label, for one
-        return table, Touched(str(rule), 0, {}, f"not looked for: no column {absent[0]!r}")
+        return Touched(str(rule), 0, {}, f"not looked for: no column {absent[0]!r}"), all_stay
     matches = rule.matches(table)
     touched = Touched(str(rule), int(matches.sum()), {}, "" if training else "matched and kept")
-    return table.take(~matches) if training else table, touched
+    return touched, ~matches if training else all_stay
 
 
 def _change(rule: CellRule, table: Table) -> tuple[Table, Touched]:

@@ -214,9 +214,7 @@ class NeuralEstimator(Described):
         self.cleaning_ = Cleaning(cleaning.rules, label)
         table, report = self.cleaning_.fit_transform(rows.X.with_columns({label: rows.y}))
         self.cleaning_report_ = report
-        if rows.weight is not None and len(table) < len(rows):
-            raise ValueError("sample_weight can't follow when cleaning drops rows: clean before")
-        return Rows(table.without(label), self.target(table[label]), rows.weight)
+        return replace(rows.take(report.kept), X=table.without(label))
 
     def inputs(self, X: Any) -> Any:
         """The matrix of rows that are to be predicted."""
@@ -231,7 +229,10 @@ class NeuralEstimator(Described):
             return self.scaled(matrix(X))
         table = Table.of(X)
         if self.cleaning_ is not None:
-            table, _ = self.cleaning_.transform(table)
+            inputs = [
+                name for name in table if name != self.cleaning_.label
+            ]  # it may hold anything
+            table, _ = self.cleaning_.transform({name: table[name] for name in inputs})
         return self.features_.transform(table)
 
     def scaled(self, X: Any) -> Any:
