@@ -270,7 +270,7 @@ def answer(run: Callable[..., int], arguments: Mapping[str, Any]) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
         except OSError as error:
-            say(f"{name}: {error.filename or ''}: {error.strerror or error}")
+            say(f"{name}: {error.filename or 'standard output'}: {error.strerror or error}")
             return 1
         except (ValueError, TypeError, ArithmeticError, ImportError, MemoryError) as error:
             say(f"{name}: {error}")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +32,7 @@ def demo(out: Path, seed: int) -> int:
     from nnrec.report import Report
     from nnrec.study import Question, Study
 
-    out.mkdir(parents=True, exist_ok=True)
+    make(out)
     made_up = shop(sessions=120_000, rng=seed)
     dirty, ledger = plant_dirt(made_up.sessions, rng=seed)
     write_csv(out / "sessions.csv", {name: dirty[name] for name in dirty})
@@ -88,9 +91,10 @@ def train(file: str, label: str, positive: str | None, out: Path, **choices: Any
     from nnrec.report import Report
     from nnrec.study import Question, Study
 
-    study = Study.plan(Question(label, positive), Table.read(file), **choices)
-    out.mkdir(parents=True, exist_ok=True)
-    carry_out(study)
+    with about(file):
+        study = Study.plan(Question(label, positive), Table.read(file), **choices)
+        make(out)
+        carry_out(study)
     path = file_away(study, out)
     page = Report(f"{study.question}? {Path(file).name}")
     study.tell(page)
@@ -133,7 +137,6 @@ def file_away(study: Study, out: Path) -> Path:
 
 def evaluate(model: str, file: str, out: Path) -> int:
     """Judge a filed model on a labelled table, or a recommender on later events."""
-    from nnrec.data import Table
     from nnrec.files import describe
     from nnrec.report import Report
     from nnrec.study import Evaluation
@@ -141,15 +144,16 @@ def evaluate(model: str, file: str, out: Path) -> int:
     if describe(model)["class"] == "Recommender":
         return judge(model, file, out)
     classifier, question = trained(model)
-    X, y = question.of(Table.read(file))
-    evaluation = Evaluation.of(classifier, question, X, y)
+    with about(file):
+        X, y = question.of(read(file, classifier))
+        make(out)
+        evaluation = Evaluation.of(classifier, question, X, y)
     page = Report(f"{question}? {Path(model).name} on {Path(file).name}")
     for text in question.warnings():
         print(f"Mind: {text}\n")
         page.note(text)
     print(f"{len(y):,} rows, {y.sum():,} with {question}\n\n{evaluation}")
     evaluation.tell(page)
-    out.mkdir(parents=True, exist_ok=True)
     page.save(out / "report.html")
     print(f"\nFigures and pictures: {out / 'report.html'}")
     return 0
@@ -157,12 +161,15 @@ def evaluate(model: str, file: str, out: Path) -> int:
 
 def predict(model: str, file: str, out: Path | None, keep: list[str]) -> int:
     """Write each row's probability, as CSV."""
-    from nnrec.data import Table
-
     classifier, question = trained(model)
-    table = Table.read(file)
-    forecast = predictions(classifier, table, range(1, len(table) + 1))
-    write_csv(out or sys.stdout, forecast | {name: table[name] for name in keep})
+    with about(file):
+        table = read(file, classifier)
+        forecast = predictions(classifier, table, range(1, len(table) + 1))
+        for name in keep:
+            if name in forecast:
+                raise ValueError(f"--keep {name!r}: a column of the predictions has this name")
+        kept = {name: table[name] for name in keep}
+    write_csv(out or sys.stdout, forecast | kept)
     if out:
         print(f"{out}: {len(table):,} rows; the probability is that of {question}")
     return 0
@@ -204,6 +211,36 @@ def trained(model: str) -> tuple[NeuralClassifier, Question]:
     if not isinstance(classifier, NeuralClassifier) or "positive" not in about:
         raise ValueError(f"{model}: not a model of `nnrec train`; `nnrec inspect` says what it is")
     return classifier, Question(about["label"], about["positive"])
+
+
+def make(out: Path) -> None:
+    """Make the folder, or fail before the work and not after it."""
+    out.mkdir(parents=True, exist_ok=True)
+    if not os.access(out, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(out))
+
+
+@contextmanager
+def about(file: str) -> Iterator[None]:
+    """Name the file in what is said of its table."""
+    try:
+        yield
+    except ValueError as error:
+        text = str(error)
+        raise ValueError(text if text.startswith(file) else f"{file}: {text}") from None
+
+
+def read(file: str, classifier: NeuralClassifier) -> Table:
+    """The table, each column of its type in training: there "1.0" beside "beta" is no number."""
+    from nnrec.data import Table
+
+    table, learned = Table.read(file), classifier.cleaning_
+    if learned is None:
+        return table
+    inputs = set(table.names) - {learned.label}
+    known = {name: type_ for name, type_ in learned.types.items() if name in inputs}
+    same = all(table.types[name] == type_ for name, type_ in known.items())
+    return table if same else Table.read(file, types=known)
 
 
 def predictions(classifier: NeuralClassifier, table: Table, rows: Iterable[int]) -> dict[str, Any]:

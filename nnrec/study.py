@@ -17,7 +17,7 @@ import numpy as np
 
 from nnrec import metrics, plots
 from nnrec.data import Categories, Cleaning, Clip, DropDuplicates, Fill, Table, equal_rows, split
-from nnrec.data.columns import Array, factorize, spelled
+from nnrec.data.columns import Array, factorize, short, spelled
 from nnrec.data.tables import grid
 from nnrec.estimators import NeuralClassifier
 from nnrec.metrics.classification import Metric
@@ -70,9 +70,9 @@ class Question:
         """The rows that have a label, without it, and whether theirs is the positive one."""
         codes, values = factorize(table[self.label])
         names = [spelled(value) for value in values.tolist()]
+        some = ", ".join(map(short, names[:5])) + ", …" * (len(names) > 5)
         if self.positive is None:
             if len(names) != 2:
-                some = ", ".join(names[:5]) + ", …" * (len(names) > 5)
                 raise ValueError(
                     f"label {self.label!r} has {len(names)} values ({some}), expected 2: "
                     "--positive VALUE asks for one of them"
@@ -81,14 +81,13 @@ class Question:
             self.positive = names[order[1]]
         same = [i for i, name in enumerate(names) if _said(name) == _said(self.positive)]
         if not same:
-            some = ", ".join(names[:5]) + ", …" * (len(names) > 5)
             raise ValueError(f"label {self.label!r} is never {self.positive!r}; it is {some}")
         y = codes == same[0]
         labelled = codes >= 0
         self.unlabelled = int(np.count_nonzero(~labelled))
         if y[labelled].all():
             raise ValueError(f"label {self.label!r} is {self.positive!r} in every row")
-        return table.without(self.label).take(labelled), y[labelled]
+        return table.take(labelled).without(self.label), y[labelled]
 
     def warnings(self) -> list[str]:
         """What was left out, after `of`."""
@@ -250,12 +249,22 @@ class Study:
         group: a column, such as the customer's id, whose equal values stay on one side and which is
         no input.  time: a column by which training comes first and the test last.
         """
+        if not set(table.names) - {question.label, group, *drop}:
+            raise ValueError(f"no column is left beside {question.label!r} to learn from")
         X, y = question.of(table)
-        if time is not None:
-            parts = split(X, time=X[time])
-        else:
-            ids = X[group] if group else equal_rows(X)
-            parts = split(X, stratify=y, groups=ids, rng=seed)
+        for name in filter(None, (group, time)):
+            if missing := np.count_nonzero(factorize(X[name])[0] < 0):
+                found = f"missing in {missing:,} of {len(X):,} rows"
+                raise ValueError(f"column {name!r} is {found}, expected a value in each")
+        if time is not None and X.types[time] in ("text", "boolean"):
+            raise ValueError(f"column {time!r} is {X.types[time]}, expected datetime or number")
+        ids = X[group] if group else equal_rows(X)
+        choice = {"time": X[time]} if time else {"stratify": y, "groups": ids, "rng": seed}
+        try:
+            parts = split(X, **choice)
+        except ValueError as error:
+            found = f"{question} in {y.sum():,} of {len(y):,} rows"
+            raise ValueError(f"{found}: {error}") from None
         for name, rows in parts.items():
             if len(set(y[rows].tolist())) < 2:
                 which = "every" if y[rows].all() else "no"

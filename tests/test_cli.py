@@ -171,6 +171,23 @@ def test_inspect_and_predict_of_another_kind_of_model(
 
 
 @pytest.mark.slow
+def test_a_table_is_read_as_the_training_rows_were(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    versions = ["1.0", "2.0", "beta"] * 67
+    rows = [f"{v},{i * 7 % 199},{'yes' if v == '1.0' else 'no'}" for i, v in enumerate(versions)]
+    (tmp_path / "train.csv").write_text("\n".join(["version,n,b", *rows]))
+    (tmp_path / "new.csv").write_text("version,n,y,b\n1.0,97,why,?\n2.0,97,not,?\n")
+    argv = ["train", str(tmp_path / "train.csv"), "--label", "b", "--out", str(tmp_path)]
+    assert main([*argv, "--epochs", "40"]) == 0
+    capsys.readouterr()
+    model = str(tmp_path / "model.safetensors")
+    assert main(["predict", model, str(tmp_path / "new.csv")]) == 0
+    first, second = (float(row["probability"]) for row in rows_of(capsys.readouterr().out))
+    assert first > 0.9 > 0.1 > second, "1.0 is no number here"
+
+
+@pytest.mark.slow
 def test_positive_asks_for_one_of_many_values(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -187,7 +204,13 @@ def test_positive_asks_for_one_of_many_values(
     ("argv", "named"),
     [
         (["train", "absent.csv", "--label", "x"], "absent.csv: No such file"),
-        (["train", "shop.csv", "--label", "x"], "no column 'x'"),
+        (["train", "shop.csv", "--label", "x"], "shop.csv: no column 'x'"),
+        (["train", "shop.csv", "--label", "category", "--positive", " x"], "never ' x'; it is '"),
+        (["train", "few.csv", "--label", "b"], "few.csv: b = yes in 2 of 4 rows: 'test'"),
+        (["train", "few.csv", "--label", "b", "--drop", *"acd"], "no column is left beside 'b'"),
+        (["train", "few.csv", "--label", "b", "--group", "c"], "'c' is missing in 1 of 4 rows"),
+        (["train", "few.csv", "--label", "b", "--time", "d"], "'d' is text, expected datetime"),
+        (["train", "few.csv", "--label", "b", "--time", "c"], "'c' is missing in 1 of 4 rows"),
         (["train", "shop.csv", "--label", "category"], "--positive VALUE"),
         (["train", "shop.csv", "--label", "category", "--positive", "x"], "is never 'x'"),
         (["train", "shop.csv", "--label", "purchase", "--drop", "x"], "no column 'x'"),
@@ -195,9 +218,22 @@ def test_positive_asks_for_one_of_many_values(
         (["train", "shop.csv", "--label", "purchase", "--out", "shop.csv"], "shop.csv: File"),
         (["train", "bad.csv", "--label", "a"], "bad.csv, line 2, column 'b'"),
         (["evaluate", "out/model.safetensors", "bad.csv"], "bad.csv, line 2"),
+        (
+            ["evaluate", "out/model.safetensors", "few.csv"],
+            "few.csv: no column 'purchase'; the table has 'a'",
+        ),
+        (["predict", "out/model.safetensors", "few.csv"], "few.csv: no column '"),
+        (
+            ["predict", "out/model.safetensors", "typo.csv"],
+            "typo.csv, line 3, column 'minutes': found 'long', expected a number",
+        ),
+        (["predict", "out/model.safetensors", "row.csv", "--keep", "row"], "--keep 'row'"),
         (["predict", "shop.csv", "shop.csv"], "shop.csv"),
         (["predict", "out/model.safetensors", "shop.csv", "--keep", "x"], "no column 'x'"),
         (["inspect", "absent"], "No such file"),
+        (["train", "shop.csv", "--label", "purchase", "--out", "locked"], "locked: Permission"),
+        (["evaluate", "out/model.safetensors", "shop.csv", "--out", "locked"], "locked: Perm"),
+        (["demo", "--out", "locked"], "locked: Permission"),
     ],
 )
 def test_a_bad_input_is_one_line_and_1(
@@ -208,7 +244,16 @@ def test_a_bad_input_is_one_line_and_1(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(folder)
+    (folder / "locked").mkdir(exist_ok=True)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "locked")
     (folder / "bad.csv").write_text("a,b\n1,2,3\n")
+    (folder / "few.csv").write_text("a,b,c,d\n1,yes,1,x\n2,no,,x\n3,yes,1,x\n4,no,2,x\n")
+    lines = (folder / "shop.csv").read_text("utf-8").splitlines()
+    place = lines[0].split(",").index("minutes")
+    cells = [line.split(",") for line in lines[:3]]
+    cells[2][place] = "long"
+    (folder / "typo.csv").write_text("\n".join(map(",".join, cells)), "utf-8")
+    (folder / "row.csv").write_text("\n".join(["row," + lines[0], "1," + lines[1]]), "utf-8")
     assert main(argv) == 1
     out, err = capsys.readouterr()
     assert err.startswith(f"nnrec {argv[0]}: ") and err.count("\n") == 1 and named in err
@@ -272,6 +317,18 @@ def test_interrupted_is_130(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert cli.answer(stop, {}) == 130
     assert capsys.readouterr().err == "nnrec stop: interrupted\n"
+
+
+def test_a_full_disk_is_named(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nnrec import cli
+
+    def write() -> int:
+        raise OSError(28, "No space left on device")
+
+    assert cli.answer(write, {}) == 1
+    assert capsys.readouterr().err == "nnrec write: standard output: No space left on device\n"
 
 
 @pytest.mark.slow

@@ -74,10 +74,14 @@ def test_question_finds_its_rows(column: list, positive: str | None, chosen: str
 @pytest.mark.parametrize(
     ("column", "positive", "said"),
     [
-        (["a", "b", "c"], None, "'label' has 3 values .a, b, c., expected 2: --positive VALUE"),
+        (
+            ["a", "b", "c"],
+            None,
+            "'label' has 3 values .'a', 'b', 'c'., expected 2: --positive VALUE",
+        ),
         (["a", "a"], None, "has 1 values"),
         ([None, None], None, "has 0 values"),
-        (["a", "b"], "z", "is never 'z'; it is a, b"),
+        (["a", "b"], "z", "is never 'z'; it is 'a', 'b'"),
         (["a", "a"], "a", "is 'a' in every row"),
     ],
 )

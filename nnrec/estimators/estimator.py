@@ -229,9 +229,8 @@ class NeuralEstimator(Described):
             return self.scaled(matrix(X))
         table = Table.of(X)
         if self.cleaning_ is not None:
-            inputs = [
-                name for name in table if name != self.cleaning_.label
-            ]  # it may hold anything
+            # A column of the label's name may hold anything: it is no input.
+            inputs = [name for name in table if name != self.cleaning_.label]
             table, _ = self.cleaning_.transform({name: table[name] for name in inputs})
         return self.features_.transform(table)
 
