@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from nnrec import __version__, commands, recommending
+from nnrec import __version__
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,6 +22,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     Traceback (most recent call last):
     SystemExit: 0
     """
+    # Batches are too small to share out, and the bits must not depend on the number of cores.
+    for library in ("OPENBLAS", "MKL", "OMP"):  # which read it as NumPy is imported
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+    from nnrec import commands, recommending
+
     parser = Parser(
         prog="nnrec",
         description="A small neural-network library to read, check and run. On a shop's table: "
@@ -250,9 +255,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments["run"] is recommending.fit_recommender:
         columns = {name: arguments.pop(name) for name in ("user", "item", "value", "time")}
         arguments["columns"] = {name: column for name, column in columns.items() if column}
-    # Batches are too small to share out, and the bits must not depend on the number of cores.
-    for library in ("OPENBLAS", "MKL", "OMP"):
-        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     return answer(arguments.pop("run"), arguments)
 
 

@@ -319,6 +319,17 @@ def test_interrupted_is_130(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "nnrec stop: interrupted\n"
 
 
+def test_one_thread_is_asked_for_before_numpy_is_there() -> None:
+    code = (
+        "import os, sys; from nnrec.cli import main; assert 'numpy' not in sys.modules\n"
+        "try: main(['--version'])\n"
+        "except SystemExit: assert os.environ['OPENBLAS_NUM_THREADS'] == '1'"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+    environment["PYTHONPATH"] = str(Path(nnrec.__file__).parents[1])
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+
+
 def test_a_full_disk_is_named(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
