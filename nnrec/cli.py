@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "train, evaluate, predict and inspect; on its event log: fit-recommender, recommend and "
         "evaluate; demo shows all of it on a made-up shop.",
         epilog="`nnrec COMMAND --help` says more about a command. Exit codes: 0 all well, 1 the "
-        "answer or the input is bad, 2 wrong usage.",
+        "answer or the input is bad, 2 wrong usage, 130 interrupted.",
     )
     parser.add_argument("--version", action="version", version=f"nnrec {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
