@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -124,10 +124,6 @@ class CleaningReport:
     @property
     def rows_after(self) -> int:
         return len(self.kept)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The same as JSON values."""
-        return asdict(self) | {"kept": self.kept.tolist(), "rows_after": self.rows_after}
 
     def __str__(self) -> str:
         lines = [("rule", "rows", "cells", "columns")]
