@@ -1,8 +1,6 @@
 """Optimisers: `step(theta, g)` changes θ in place and leaves g alone.
 
-The document's w ← w − α ∂E/∂w (its equations 8 and 9) and its relatives, under PyTorch's rules, on
-one flat vector: a rule is a few lines on slices of θ, g and the slots.  A `Segment` is a part of θ
-that a step may touch: a range with its learning rate, or rows of a table, at the cost of the rows.
+The document's w ← w − α ∂E/∂w (equations 8 and 9) and its relatives, under PyTorch's rules.
 """
 
 import copy
@@ -22,7 +20,7 @@ STATE = ("steps", "slots", "row_steps")
 
 @dataclass(frozen=True)
 class Segment:
-    """The part [start, stop) of θ and its learning rate; of a table, `rows` of `width` numbers."""
+    """A part [start, stop) of θ that a step may touch, and its rate; of a table, only `rows`."""
 
     start: int
     stop: int
@@ -110,13 +108,15 @@ class Optimizer(Described):
         """Where a step works in a segment, and as which step: block by block, or on its rows."""
         if segment.rows is None:
             for start, counts in self.row_steps.items():
-                counts += segment.start <= int(start) < segment.stop
+                if segment.start <= int(start) < segment.stop:
+                    counts += 1
             for first in range(0, size, BLOCK):
                 yield slice(first, first + BLOCK), self.steps + 1
         else:  # rows count their own steps
-            counts = self.row_steps.setdefault(str(segment.start), np.full(size, self.steps))
-            counts[segment.rows] += 1
-            yield segment.rows, counts[segment.rows][:, None]
+            if (table := str(segment.start)) not in self.row_steps:
+                self.row_steps[table] = np.full(size, self.steps)
+            self.row_steps[table][segment.rows] += 1
+            yield segment.rows, self.row_steps[table][segment.rows][:, None]
 
     def decayed(self, theta: Array, g: Array) -> Array:
         """g with the decay as an L2 term, g + λθ; g itself where there is none."""
