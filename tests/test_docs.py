@@ -47,6 +47,25 @@ def test_code_on_the_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.M
     run(page)
 
 
+def test_the_readme_makes_forty_different_sheets_with_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run(ROOT / "README.md")
+    assert "σ(z) stands where σ′(z) must" in capsys.readouterr().out, "the mistake by its name"
+    pages = {path.stem: path.read_text("utf-8") for path in tmp_path.glob("sheets/*.html")}
+    assert len(pages) == 80
+    for part in ("", "-key"):  # by their numbers, not by their titles
+        numbers = {
+            tuple(re.findall(r"<mn>(.*?)</mn>", pages[f"backprop-{i:02}{part}"]))
+            for i in range(1, 41)
+        }
+        assert len(numbers) == 40
+    for i in range(1, 41):
+        sheet, key = pages[f"backprop-{i:02}"], pages[f"backprop-{i:02}-key"]
+        assert 'class="blank"' in sheet and 'class="blank"' not in key
+
+
 def test_code_that_fails_is_seen(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("Text.\n\n```python\nx = 2\n```\n\n```pycon\n>>> x + 1\n4\n```\n")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-import nnrec
+import nnrec.teach
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = Path(nnrec.__file__).parent
@@ -83,6 +83,12 @@ def test_public_name_is_documented(name: str) -> None:
     assert any(re.search(rf"\b{name}\b", page.read_text(encoding="utf-8")) for page in pages), (
         f"{name} stands in no page of docs/ and not in the README"
     )
+
+
+@pytest.mark.parametrize("name", nnrec.teach.__all__)
+def test_names_of_teaching_are_in_the_reference(name: str) -> None:
+    assert f"`{name}`" in (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    assert getattr(nnrec.teach, name).__doc__
 
 
 def test_errors_name_extras_that_exist() -> None:

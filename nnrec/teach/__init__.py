@@ -10,6 +10,6 @@ from nnrec.teach.specimens import SPECIMENS, Case, Specimen
 from nnrec.teach.symbols import register
 from nnrec.teach.traces import Step, Trace, verify
 
-__all__ = ["MISTAKES", "SPECIMENS", "Case", "Diagnosis", "Mistake", "Specimen"]
-__all__ += ["Exercise", "breaches", "diagnose", "exercise", "mistakes"]
-__all__ += ["Explanation", "Step", "Trace", "explain", "register", "trace", "verify"]
+__all__ = ["MISTAKES", "SPECIMENS", "Case", "Diagnosis", "Exercise", "Explanation", "Mistake"]
+__all__ += ["Specimen", "Step", "Trace", "diagnose", "exercise", "explain", "register", "trace"]
+__all__ += ["verify"]
