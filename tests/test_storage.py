@@ -14,6 +14,7 @@ import re
 import stat
 import subprocess
 import sys
+import tempfile
 import tracemalloc
 from pathlib import Path
 
@@ -723,6 +724,25 @@ def test_full_disk(tmp_path):
         assert [*contents(tmp_path)] == ["f"] and same(storage.read(tmp_path / "f")[0], old)
     finally:
         subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_directory_that_may_not_be_written():
+    old, root = {"a": np.arange(101)}, os.geteuid() == 0
+    with tempfile.TemporaryDirectory() as name:  # below a directory that anybody may enter
+        path = Path(name) / "f"
+        storage.write(path, old, {})
+        os.chmod(name, 0o555)
+        if root:
+            os.seteuid(65_534)  # who may do no more than the modes say
+        try:
+            for there in (path, Path(name) / "new"):
+                with pytest.raises(PermissionError, match="saving failed: Permission denied: .*/"):
+                    storage.write(there, {"a": np.arange(7)}, {})
+        finally:
+            if root:
+                os.seteuid(0)
+            os.chmod(name, 0o755)
+        assert [*contents(Path(name))] == ["f"] and same(storage.read(path)[0], old)
 
 
 def test_interruption_leaves_no_temporary_file(tmp_path, monkeypatch):
