@@ -30,17 +30,15 @@ PLACE = ("epoch", "step", "stop", "batches", "total", "mass", "draws")  # of a R
 class Checkpoint:
     """A callback that writes a training to `path` while it goes on, and goes on from what is there.
 
-    A run that was killed goes on where the file says when the same program is run again, and ends
-    in the same bits as one never killed; with resume=False it begins afresh.  A file of another
-    training, by its data or settings, is a ValueError that says what differs; `epochs` may be
-    more.  Another NumPy, BLAS or number of its threads is a warning.
+    Run the same program again after a kill: the training goes on from there and ends in the same
+    bits as one never killed; with resume=False it begins afresh.  A file of a training on other
+    data or settings is a ValueError that says what differs; `epochs` may be more.  Another NumPy,
+    BLAS or number of its threads is a warning.
 
     Written before the first step, then every so many steps or seconds, or else after each epoch;
-    always after the last.  keep=3: path.1 and path.2 are the ones before.  Each write replaces a
-    whole file by a whole file.  `nnrec.load(path)` gives the network as it was then, if it can be
-    filed.  It must stand last among the callbacks.  What another one has learned goes with it if
-    its class names the attributes: `learned = ("best",)`.  A batch source must draw from its rng
-    alone.
+    always after the last.  keep=3: path.1 and path.2 are the ones before.  It stands last among the
+    callbacks, and keeps what others name as `learned = ("best",)`.  A batch source must draw from
+    its rng alone.  `nnrec.load(path)` gives the network as it was then, if it can be filed.
 
     >>> import tempfile
     >>> from nnrec.nn import MSE, Dense, Network
@@ -64,10 +62,9 @@ class Checkpoint:
 
     def __post_init__(self) -> None:
         whole_number("Checkpoint", "keep", self.keep)
-        if self.every_steps is not None:
-            whole_number("Checkpoint", "every_steps", self.every_steps)
-        if self.every_seconds is not None:
-            real_number("Checkpoint", "every_seconds", self.every_seconds)
+        for name, check in (("every_steps", whole_number), ("every_seconds", real_number)):
+            if getattr(self, name) is not None:
+                check("Checkpoint", name, getattr(self, name))
 
     def on_start(self, run: Run) -> None:
         place = [callback is self for callback in run.callbacks].index(True)
@@ -103,8 +100,7 @@ class Checkpoint:
             model, arrays = pack({name: getattr(network, name) for name in network.learned}, {})
         state = {name: getattr(run, name) for name in PLACE}
         state |= {"history": dict(run.history), "optimizer": run.optimizer.state_dict()}
-        state |= {"callbacks": [learned(callback) for callback in self.others]}
-        state |= {"settings": self.settings}
+        state |= {"callbacks": [*map(learned, self.others)], "settings": self.settings}
         tree, more = pack(state, {}, name="checkpoint")
         path = os.path.realpath(self.path)
         names = [path, *(f"{path}.{i}" for i in range(1, self.keep))]
@@ -113,8 +109,7 @@ class Checkpoint:
                 if os.path.lexists(older):
                     os.unlink(older)
                 os.link(newer, older)  # so that there is a whole file at `path` at any time
-        metadata = {"model": model, "checkpoint": tree, "provenance": build()}
-        write(self.path, arrays | more, metadata)
+        write(self.path, arrays | more, {"model": model, "checkpoint": tree, "provenance": build()})
         self.written = time.monotonic()
 
     def restore(self, run: Run) -> None:
@@ -128,8 +123,8 @@ class Checkpoint:
             model: Any = metadata.get("model")
             found = unpack(model.get("learned", model), arrays, {}, "model")
             settings = state["settings"]
-            if network.rng is None and found["entropy"] != network.entropy:
-                self.settings["network.theta"] = settings["network.theta"]  # no seed: the file's
+            if unseeded := network.rng is None and found["entropy"] != network.entropy:
+                self.settings["network.theta"] = settings["network.theta"]
             if differ := differences(self.settings, settings):
                 raise ValueError(f"{file} is of another training: {differ}")
             check(state, found, run, [callback.learned for callback in self.others])
@@ -140,6 +135,8 @@ class Checkpoint:
         if differ := differences(build(), metadata.get("provenance", {})):
             text = f"{file}: the last bits may differ from those of one run throughout: {differ}"
             warnings.warn(text, stacklevel=2)
+        if unseeded:
+            warnings.warn(f"{file}: a network without a seed goes on as the file's", stacklevel=2)
         run.optimizer.load_state_dict(state["optimizer"])
         network.theta[:], network.entropy = found["theta"], found["entropy"]
         network.epochs = found["epochs"] - (state["batches"] > 0)  # it is counted when it begins
@@ -173,15 +170,14 @@ def check(state: Any, found: Any, run: Run, callbacks: list[tuple[str, ...]]) ->
 
     optimizer, history = state["optimizer"], state["history"]
     counts = optimizer["row_steps"].values()
-    kinds = (int, int, bool, int, float, float)
     right = {
-        "place": tuple(type(state[name]) for name in PLACE[:-1]) == kinds,
+        "place": all(type(state[name]) is type(getattr(run, name)) for name in PLACE[:-1]),
         "draws": isinstance(state["draws"], np.random.Generator) or not state["batches"],
-        "θ": like_theta(found["theta"])
-        and {type(found[k]) for k in ("entropy", "epochs")} == {int},
-        "optimizer": type(optimizer["steps"]) is int
-        and all(map(like_theta, optimizer["slots"].values()))
-        and all(isinstance(a, np.ndarray) and a.dtype.kind == "i" for a in counts),
+        "θ": like_theta(found["theta"]),
+        "counts": {type(n) for n in (found["entropy"], found["epochs"], optimizer["steps"])}
+        == {int},
+        "slots": all(map(like_theta, optimizer["slots"].values())),
+        "rows": all(isinstance(a, np.ndarray) and a.dtype.kind == "i" for a in counts),
         "history": all(isinstance(values, list) for values in history.values()),
         "callbacks": all(map(set.issuperset, map(set, callbacks), state["callbacks"])),
     }

@@ -38,7 +38,7 @@ def leaves(value: Any, path: str, within: tuple[int, ...] = ()) -> Iterator[tupl
         leaf for name, part in parts for leaf in leaves(part, path + name, (*within, id(value)))
     )
     if len(parts) > LONG:
-        yield f"{path}[:]", digest(line.encode() for leaf in below for line in leaf)
+        yield f"{path}[:]", digest(text for leaf in below for text in leaf)
     else:
         yield from below
 
@@ -48,12 +48,11 @@ def parted(value: Any) -> tuple[str, list[tuple[str, Any]]]:
     kind = type(value).__qualname__
     if isinstance(value, PLAIN):
         text = repr(value)
-        return text if len(text) < 80 else f"{text[:60]}… {digest([text.encode()])}", []
+        return text if len(text) < 80 else f"{text[:60]}… {digest([text])}", []
     if hasattr(value, "tocsr"):
         csr = value.tocsr()
-        return f"{kind} {csr.shape}", [
-            (f".{n}", getattr(csr, n)) for n in ("data", "indices", "indptr")
-        ]
+        inside = [(f".{name}", getattr(csr, name)) for name in ("data", "indices", "indptr")]
+        return f"{kind} {csr.shape}", inside
     if hasattr(value, "__array__") and not isinstance(value, type):
         a = np.asarray(value)
         if a.dtype.hasobject:
@@ -69,7 +68,10 @@ def parted(value: Any) -> tuple[str, list[tuple[str, Any]]]:
         cells = zip(value.__code__.co_freevars, value.__closure__ or ())
         inside = [(f".{name}", cell.cell_contents) for name, cell in cells]
         inside += [(".defaults", value.__defaults__)]
-        return f"{value.__qualname__} {digest(code_of(value.__code__))}", inside
+        code = digest(text for leaf in leaves(value.__code__, "") for text in leaf)
+        return f"{value.__qualname__} {code}", inside
+    if isinstance(value, CodeType):
+        return kind, [("", part) for part in (value.co_code, value.co_names, *value.co_consts)]
     if isinstance(value, MethodType):
         return kind, [(".self", value.__self__), (".function", value.__func__)]
     if isinstance(value, partial):
@@ -78,32 +80,16 @@ def parted(value: Any) -> tuple[str, list[tuple[str, Any]]]:
         return kind, [(".state", value.bit_generator.state)]
     if isinstance(value, type) or not hasattr(value, "__dict__"):
         return re.sub(r" at 0x\w+", "", repr(value)), []
-    cached = {
-        name
-        for cls in type(value).__mro__
-        for name, v in vars(cls).items()
-        if isinstance(v, cached_property)
-    }
-    return kind, [(f".{n}", part) for n, part in vars(value).items() if n not in cached]
-
-
-def code_of(code: CodeType) -> Iterator[bytes]:
-    """What a function does, without where it stands."""
-    yield code.co_code
-    yield repr(code.co_names).encode()
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from code_of(constant)
-        else:
-            ordered = sorted(constant, key=repr) if isinstance(constant, frozenset) else constant
-            yield repr(ordered).encode()
+    cls = type(value)  # what it computes on demand is there or not by chance
+    computed = {n for n in vars(value) if isinstance(getattr(cls, n, None), cached_property)}
+    return kind, [(f".{n}", part) for n, part in vars(value).items() if n not in computed]
 
 
 def digest(parts: Iterable[Any]) -> str:
-    """The first digits of a hash of bytes."""
+    """A hash of texts and bytes."""
     found = hashlib.blake2b(digest_size=16)
     for part in parts:
-        found.update(part)
+        found.update(part.encode() if isinstance(part, str) else part)
     return found.hexdigest()
 
 

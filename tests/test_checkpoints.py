@@ -9,6 +9,7 @@ moments. The whole count of kills, for each kind of model, is run by
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
 import hashlib
 import os
@@ -44,6 +45,8 @@ from nnrec import (
     LinearDecay,
     Mixup,
     Network,
+    NeuralClassifier,
+    Recommender,
     ReLU,
     RMSProp,
     SigmoidCrossEntropy,
@@ -52,7 +55,7 @@ from nnrec import (
     storage,
 )
 from nnrec.fingerprints import differences, leaves
-from nnrec.recommend import AutoEncoder, MatrixFactorization, NeuMF, TwoTower
+from nnrec.recommend import EASE, AutoEncoder, MatrixFactorization, NeuMF, TwoTower
 
 RNG = np.random.default_rng(20)
 X = RNG.normal(size=(53, 5))
@@ -149,8 +152,22 @@ def model(kind, **settings):
     return train
 
 
+def classifier(callbacks, epochs=3):
+    one = NeuralClassifier((5,), epochs=epochs, batch_size=11, random_state=3)
+    one.fit(X, Y, callbacks=callbacks)
+    return one.networks_[0], one.histories_[0]
+
+
+def recommender(callbacks, epochs=3):
+    one = Recommender(NeuMF(dim=3, epochs=epochs, batch_size=13))
+    one.fit(LOG, validation=0.3, callbacks=callbacks)
+    return one.model.network, None
+
+
 KINDS = {
     "dense": dense,
+    "NeuralClassifier": classifier,
+    "Recommender": recommender,
     "tables": tables,
     "source": source,
     "NeuMF": model(NeuMF, dim=3, batch_size=13),
@@ -260,6 +277,11 @@ def test_a_stop_inside_an_epoch_ends_the_run_there(tmp_path: Path) -> None:
     for resumed, found in (source([StopAt(), Checkpoint(path, every_steps=1)]) for _ in range(2)):
         assert found == history
         np.testing.assert_array_equal(resumed.theta, whole.theta)
+    path.unlink()
+    with pytest.raises(Stop):  # after the step, before the end of the epoch is on the disk
+        source([StopAt(), After(epoch=2), Checkpoint(path, every_steps=1)])
+    assert source([StopAt(), Checkpoint(path, every_steps=1000)])[1] == history
+    assert state_of(path)["stop"] and state_of(path)["epoch"] == 2
 
 
 def test_without_resume_a_run_begins_afresh(tmp_path: Path) -> None:
@@ -274,10 +296,12 @@ def test_without_resume_a_run_begins_afresh(tmp_path: Path) -> None:
 def test_a_network_without_a_seed_goes_on_with_the_seed_of_the_file(tmp_path: Path) -> None:
     path, begun = tmp_path / "run", np.random.default_rng(5)
     with pytest.raises(Stop):
-        dense([After(step=7), Checkpoint(path, every_steps=1)], rng=begun)
+        dense([After(step=7), Checkpoint(path, every_steps=1)], rng=copy.deepcopy(begun))
     whole, _ = dense([], rng=np.random.default_rng(5))
     for rng in (None, np.random.default_rng(6), np.random.default_rng(5)):
-        found, _ = dense([Checkpoint(path, every_steps=1000)], rng=rng)
+        seeded = rng is not None and rng.bit_generator.state == begun.bit_generator.state
+        with contextlib.nullcontext() if seeded else pytest.warns(UserWarning, match="without a s"):
+            found, _ = dense([Checkpoint(path, every_steps=1000)], rng=rng)
         np.testing.assert_array_equal(found.theta, whole.theta)
 
 
@@ -607,17 +631,17 @@ def test_files_of_something_else_are_refused_and_left(tmp_path: Path) -> None:
         (lambda s, a, m: s.update(history=[]), "items|values"),
         (lambda s, a, m: s["history"].update(loss=3.0), "history"),
         (lambda s, a, m: s.update(optimizer={}), "row_steps"),
-        (lambda s, a, m: s["optimizer"].update(steps=2.5), "optimizer"),
-        (lambda s, a, m: s["optimizer"]["slots"].update(m=None), "optimizer"),
+        (lambda s, a, m: s["optimizer"].update(steps=2.5), "counts"),
+        (lambda s, a, m: s["optimizer"]["slots"].update(m=None), "slots"),
         (lambda s, a, m: s["optimizer"]["slots"].pop("m"), "slots"),
-        (lambda s, a, m: s["optimizer"].update(row_steps={"0": [1]}), "optimizer"),
+        (lambda s, a, m: s["optimizer"].update(row_steps={"0": [1]}), "rows"),
         (lambda s, a, m: s.update(callbacks=[{"patience": 1}]), "callbacks"),
         (lambda s, a, m: s.update(callbacks=5), "iterable"),
         (lambda s, a, m: s.update(settings=None), "none|None"),
         (lambda s, a, m: m.update(model=None), "get"),
         (lambda s, a, m: m.update(model={"$object": 5}), "none|learned|expected"),
         (lambda s, a, m: m["model"]["learned"].pop("entropy"), "entropy"),
-        (lambda s, a, m: m["model"]["learned"].update(entropy=True), "θ"),
+        (lambda s, a, m: m["model"]["learned"].update(entropy=True), "counts"),
         (lambda s, a, m: a.update({"model.theta": np.zeros(7, "f4")}), "θ"),
         (lambda s, a, m: a.update({"model.theta": np.zeros(50)}), "θ"),
         (lambda s, a, m: a.pop("checkpoint.optimizer.slots.m"), "slots.m"),
@@ -635,6 +659,13 @@ def test_a_state_that_no_run_has_is_refused_before_anything_changes(
     with pytest.raises(ValueError, match=f"(?s)run: .*({what})|the state has ({what})"):
         dense([kept := Keep(), Checkpoint(path)])
     np.testing.assert_array_equal(kept.network.theta, dense([], epochs=0)[0].theta)
+
+
+def test_callbacks_are_of_one_training_of_a_network() -> None:
+    with pytest.raises(ValueError, match="callbacks are told of one training; ensemble=2"):
+        NeuralClassifier(ensemble=2).fit(X, Y, callbacks=[Keep()])
+    with pytest.raises(ValueError, match="callbacks are told of a network's training; EASE"):
+        Recommender(EASE()).fit(LOG, callbacks=[Keep()])
 
 
 # -- fingerprints ----------------------------------------------------------------------------------

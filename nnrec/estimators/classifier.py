@@ -166,8 +166,8 @@ class NeuralClassifier(NeuralEstimator):
         k = len(self.classes_)
         return (SigmoidCrossEntropy(), 1) if k == 2 else (SoftmaxCrossEntropy(), k)
 
-    def fit_networks(self, rows: Rows, held: Rows | None, rng: np.random.Generator) -> None:
-        super().fit_networks(rows, held, rng)
+    def fit_networks(self, rows: Rows, held: Rows | None, rng: Any, callbacks: Any) -> None:
+        super().fit_networks(rows, held, rng, callbacks)
         if not isinstance(self.threshold, str):
             self.threshold_ = float(self.threshold)
         elif held is not None:

@@ -115,13 +115,22 @@ class NeuralEstimator(Described):
         return self
 
     def fit(
-        self, X: Any, y: Any = None, sample_weight: Any = None, *, validation_data: Any = None
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        validation_data: Any = None,
+        callbacks: Sequence[Any] = (),
     ) -> Self:
         """Learn from rows X, their y and weights (n,); what was learned before is forgotten.
 
         validation_data: (X, y) or (X, y, sample_weight), held out in place of a validation_split.
+        callbacks: of the one network's training, as `Network.fit` takes them.
         """
         self.check_arguments()
+        if callbacks and self.ensemble > 1:
+            raise ValueError(f"callbacks are told of one training; ensemble={self.ensemble}")
         rows = self.rows(X, y, sample_weight)
         held = None if validation_data is None else self.rows(*validation_data)
         rng = np.random.default_rng(self.random_state)
@@ -140,7 +149,7 @@ class NeuralEstimator(Described):
         if held is not None:
             held.X = self.inputs(held.X)
         self.fit_target(rows, held)
-        self.fit_networks(rows, held, rng)
+        self.fit_networks(rows, held, rng, callbacks)
         return self
 
     def check_arguments(self) -> None:
@@ -245,7 +254,7 @@ class NeuralEstimator(Described):
             X = X.toarray()
         return ((X - self.center_) / self.scale_).astype(self.dtype, copy=False)
 
-    def fit_networks(self, rows: Rows, held: Rows | None, rng: np.random.Generator) -> None:
+    def fit_networks(self, rows: Rows, held: Rows | None, rng: Any, callbacks: Any) -> None:
         """Train the networks, one after the other."""
         loss, outputs = self.loss(rows)
         widths, layers = [rows.X.shape[1], *map(int, self.hidden)], []
@@ -272,7 +281,7 @@ class NeuralEstimator(Described):
                 else deepcopy(optimizer),
                 epochs=epochs,
                 batch_size=self.batch_size,
-                callbacks=stopping,
+                callbacks=[*stopping, *callbacks],
                 verbose=self.verbose,
             )
             self.networks_.append(network)

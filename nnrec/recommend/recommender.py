@@ -51,12 +51,18 @@ class Recommender(Described):
             raise TypeError(f"Recommender: model={model!r}, expected a model such as EASE()")
         self.model = model
 
-    def fit(self, interactions: Interactions, validation: float = 0.0, patience: int = 5) -> Self:
+    def fit(
+        self,
+        interactions: Interactions,
+        validation: float = 0.0,
+        patience: int = 5,
+        callbacks: Sequence[Any] = (),
+    ) -> Self:
         """Learn from a log.
 
         validation: for a network, first train without this share of each user's pairs, until their
         NDCG@10 has not risen for `patience` epochs; the best number of epochs becomes the model's
-        `epochs`, and it is then trained on everything.
+        `epochs`, and it is then trained on everything.  callbacks: of that last training.
         """
         check_events(self.model, interactions)
         if validation:
@@ -71,7 +77,9 @@ class Recommender(Described):
 
             self.model.fit(train, callbacks=[judge, stopping])
             self.model.epochs = stopping.best_epoch
-        self.model.fit(interactions)
+        if callbacks and not isinstance(self.model, NetworkModel):
+            raise ValueError(f"callbacks are told of a network's training; {self.model!r} has none")
+        self.model.fit(interactions, **({"callbacks": callbacks} if callbacks else {}))
         return self._seen(interactions)
 
     def partial_fit(self, new: Interactions, epochs: int | None = None) -> Self:
