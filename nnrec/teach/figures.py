@@ -200,23 +200,16 @@ def downhill(trace: Trace, digits: int) -> tuple[str, str] | None:
     left, right, top, bottom = 80, WIDTH - 30, 16, 240
 
     def place(s: float, value: float) -> tuple[float, float]:
-        return (
-            left + (right - left) * s / steps[-1],
-            bottom - (bottom - top) * (value - low) / span,
-        )
+        x = left + (right - left) * s / steps[-1]
+        return x, bottom - (bottom - top) * (value - low) / span
 
     def path(values: Array, kind: str) -> str:
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(place, steps, values))
         return f'<polyline points="{points}" class="{kind}"/>'
 
     parts = [line(left, bottom, right, bottom, "axis"), line(left, top, left, bottom, "axis")]
-    shown = predicted >= low - 1e-12 * span
-    ends = [place(steps[shown][i], predicted[shown][i]) for i in (0, -1)]
-    parts.append(
-        f'<polyline points="{ends[0][0]:.1f},{ends[0][1]:.1f} {ends[1][0]:.1f},{ends[1][1]:.1f}" '
-        'class="tangent"/>'
-    )
-    parts.append(path(np.array(losses), "curve"))
+    above = predicted[predicted >= low - 1e-12 * span]  # it falls: the first of the steps
+    parts += [path(above, "tangent"), path(np.array(losses), "curve")]
     for s, value in ((0.0, losses[0]), (rate, losses[20])):
         x, y = place(s, value)
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" class="dot"/>')

@@ -216,33 +216,12 @@ def joined(
     return between.join(out)
 
 
-TEX = {
-    "σ": r"\sigma",
-    "δ": r"\delta",
-    "∂": r"\partial",
-    "Σ": r"\sum",
-    "½": r"\tfrac12",
-    "θ": r"\theta",
-}
-TEX |= {
-    "α": r"\alpha",
-    "β": r"\beta",
-    "μ": r"\mu",
-    "ε": r"\varepsilon",
-    "⊙": r"\odot",
-    "√": r"\surd",
-}
-TEX |= {
-    "−": "-",
-    "·": r"\cdot",
-    "²": "^2",
-    "⁺": "^+",
-    "ᵗ": "^t",
-    "ᵀ": r"^{\mathsf T}",
-    "′": "'",
-    "₁": "_1",
-}
-TEX |= {"₂": "_2", "m̂": r"\hat m", "v̂": r"\hat v", ">": ">", "←": r"\leftarrow", "≠": r"\ne"}
+SIGNS = r"""
+σ \sigma  δ \delta  ∂ \partial  Σ \sum  θ \theta  α \alpha  β \beta  μ \mu  ε \varepsilon  √ \surd
+m̂ \hat{m}  v̂ \hat{v}  ⊙ \odot  · \cdot  − -  > >  ← \leftarrow  ≠ \ne  ½ \tfrac12
+² ^2  ⁺ ^+  ᵗ ^t  ᵀ ^{\mathsf{T}}  ′ '  ₁ _1  ₂ _2
+""".split()
+TEX = dict(zip(SIGNS[::2], SIGNS[1::2]))
 SPECIAL = re.compile("|".join(sorted(map(re.escape, TEX), key=len, reverse=True)))
 
 
