@@ -151,12 +151,14 @@ class NeuMF(NetworkModel):
         return np.concatenate([p["item.E"], p["tower_item.E"]], axis=1)
 
     def score_all(self, users: Any) -> Array:
+        """As for pairs; the items' half of the tower's first layer is computed once."""
         check_fitted(self, "network")
-        users, items = np.asarray(users), np.arange(len(self.network.parameters()["item.E"]))
-        scores = np.empty((len(users), len(items)), self.network.theta.dtype)
-        for first in range(0, len(users), 8):  # so few that the pairs' hidden units stay in cache
-            block = users[first : first + 8]
-            pairs = np.repeat(block, len(items)), np.tile(items, len(block))
-            logits = self.network.predict(pairs, batch_size=len(pairs[0]), link=False)
-            scores[first : first + 8] = logits.reshape(len(block), -1)
-        return scores
+        layer: Any = self.network.layer
+        on, p = layer.bind(self.network.theta), self.network.parameters()
+        of_users, _ = on.from_user(p["tower_user.E"][np.asarray(users)])
+        of_items, _ = on.from_item(p["tower_item.E"])
+        of_product, of_tower = np.split(p["out.W"][:, 0], 2)
+        scores = (p["user.E"][np.asarray(users)] * of_product) @ p["item.E"].T + p["out.b"]
+        for row, of_user in zip(scores, of_users):
+            row += on.tower(of_user + of_items)[0] @ of_tower
+        return np.asarray(scores)

@@ -39,10 +39,13 @@ from nnrec.recommend import (  # noqa: E402
     EASE,
     EDLAE,
     IALS,
+    AutoEncoder,
     Blend,
     ItemKNN,
     MatrixFactorization,
+    NeuMF,
     Popularity,
+    TwoTower,
     evaluate,
 )
 
@@ -57,37 +60,65 @@ def blend(networks: int, weight: float, rng: int, **settings: Any) -> Blend:
     return Blend([*models, EDLAE()], weights, standardize=False)
 
 
-# Of several values the first is the setting, the others were tried beside it: see --select.
+NEIGHBOURS = {"similarity": ["tfidf", "cosine", "bm25"], "neighbours": [100, 50, 200]}
+DROPOUT = {"l2": [500.0, 250.0, 1000.0], "kappa": [0.3, 0.2, 0.5], "beta": [0.5, 0.0, 1.0]}
+
+# Of several values the first is the setting; the others were tried beside it: see --select.
 ROWS: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
     "ncf": {
         "Popularity": (Popularity, {}),
-        "ItemKNN": (
-            ItemKNN,
-            {"similarity": ["tfidf", "cosine", "bm25"], "neighbours": [100, 50, 200]},
-        ),
+        "ItemKNN": (ItemKNN, NEIGHBOURS),
         "EASE": (EASE, {"l2": [1320.0, 350.0, 700.0, 2000.0]}),
-        "EDLAE": (EDLAE, {"l2": [500.0, 250.0, 1000.0], "kappa": [0.3, 0.2, 0.5], "beta": [0.5]}),
-        "IALS": (IALS, {"dim": 192, "l2": [0.006, 0.003, 0.012], "epochs": [12, 9, 16]}),
+        "EDLAE": (EDLAE, DROPOUT),
+        "IALS": (IALS, {"dim": 192, "l2": [0.006, 0.003, 0.012], "epochs": [12, 9]}),
         "MatrixFactorization": (
             MatrixFactorization,
-            {"dim": 512, "l2": [0.0038, 0.002, 0.006], "epochs": [20, 15]},
+            {"dim": [512, 256], "l2": [0.0038, 0.002, 0.005], "learning_rate": [0.002, 0.003]},
+        ),
+        "NeuMF": (NeuMF, {"dim": 64, "pretrain": True, "learning_rate": 0.001, "epochs": 3}),
+        "Denoising": (AutoEncoder, {"hidden": 600, "epochs": 30}),
+        "Variational": (AutoEncoder, {"variational": True, "hidden": 600, "epochs": 30}),
+        "TwoTower": (
+            TwoTower,
+            {
+                "dim": 128,
+                "hidden": 256,
+                "loss": "in_batch",
+                "epochs": 8,
+                "batch_size": 1024,
+                "window": 10_000,
+            },
         ),
         "Blend": (blend, {"networks": 5, "weight": [6.0, 3.0, 12.0], "dim": 256, "l2": 0.004}),
     },
     "m1": {
         "Popularity": (Popularity, {}),
-        "ItemKNN": (
-            ItemKNN,
-            {"similarity": ["tfidf", "cosine", "bm25"], "neighbours": [100, 50, 200]},
-        ),
-        "EASE": (EASE, {"l2": [1000.0, 350.0, 500.0, 2000.0]}),
-        "EDLAE": (EDLAE, {"l2": [500.0, 250.0, 1000.0], "kappa": [0.3, 0.2, 0.5], "beta": [0.5]}),
-        "IALS": (IALS, {"dim": 192, "l2": [0.006, 0.003, 0.012], "epochs": [12, 9, 16]}),
+        "ItemKNN": (ItemKNN, NEIGHBOURS),
+        "EASE": (EASE, {"l2": [1000.0, 350.0, 700.0, 2000.0]}),
+        "EDLAE": (EDLAE, DROPOUT),
+        "IALS": (IALS, {"dim": 192, "l2": [0.006, 0.003, 0.012], "epochs": [12, 9]}),
         "MatrixFactorization": (
             MatrixFactorization,
-            {"dim": 256, "l2": [0.006, 0.004, 0.009], "epochs": [20, 15]},
+            {"dim": [512, 256], "l2": [0.006, 0.004, 0.009], "frequency": [1.0, 0.75]},
         ),
-        "Blend": (blend, {"networks": 2, "weight": [6.0, 3.0, 12.0], "dim": 256, "l2": 0.006}),
+        "NeuMF": (NeuMF, {"dim": 64, "pretrain": True, "learning_rate": 0.001, "epochs": 3}),
+        "Denoising": (AutoEncoder, {"hidden": 600, "epochs": 30}),
+        "Variational": (AutoEncoder, {"variational": True, "hidden": 600, "epochs": 30}),
+        "TwoTower": (
+            TwoTower,
+            {
+                "dim": 128,
+                "hidden": 256,
+                "loss": "in_batch",
+                "epochs": 8,
+                "batch_size": 1024,
+                "window": 10_000,
+            },
+        ),
+        "Blend": (
+            blend,
+            {"networks": 2, "weight": [6.0, 3.0, 12.0], "dim": 256, "l2": 0.006, "frequency": 1.0},
+        ),
     },
 }
 
