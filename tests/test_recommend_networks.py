@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from nnrec import L2, MSE, Network, SigmoidCrossEntropy, SoftmaxCrossEntropy, check_gradients
+from nnrec import (
+    L2,
+    MSE,
+    Network,
+    SigmoidCrossEntropy,
+    SoftmaxCrossEntropy,
+    check_gradients,
+    storage,
+)
 from nnrec.data.histories import NextItems, Noisy, unit_rows, without
 from nnrec.data.interactions import Interactions
 from nnrec.recommend import AutoEncoder, MatrixFactorization, NeuMF, TwoTower, evaluate
@@ -109,6 +117,11 @@ def test_factors_gradient(items: int, user_bias: bool) -> None:
     assert check_gradients(network, *pairs, target=np.eye(5)[:, :1], method="exact").error == 0
 
 
+def test_factors_with_histories_gradient() -> None:
+    layer = Factors(5, 7, 3, True, histories(5))
+    checked(layer, MSE(), USERS, ITEMS, target=np.array([[1.0], [0.5], [-2.0], [3.0], [0.0]]))
+
+
 def test_fusion_gradient() -> None:
     target = np.array([[1.0], [0], [1], [1], [0]])
     checked(Fusion(5, 7, 3, 0.25), SigmoidCrossEntropy(), USERS, ITEMS, target=target)
@@ -129,12 +142,12 @@ def test_coder_gradient(variational: bool, skip: bool) -> None:
 def test_towers_gradient(features: int, among: bool) -> None:
     catalogue = csr_array(np.hstack([FEATURES[:7], np.eye(7)]))
     layer = Towers(catalogue, features, 5, 3, 0.25, shift=np.arange(7.0) if among else None)
-    inputs = [histories(5)]
-    inputs += [np.random.default_rng(4).normal(size=(5, 2))] if features else []
+    of_user = np.random.default_rng(4).normal(size=(5, features))
+    inputs = [csr_array(np.hstack([of_user, histories(5).toarray()]))]
     inputs += [ITEMS] if among else []
     target = np.unique(ITEMS, return_inverse=True)[1] if among else ITEMS
     network = checked(layer, SoftmaxCrossEntropy(), *inputs, target=target)
-    whole = network.predict(tuple(inputs[: 1 + bool(features)]), link=False)
+    whole = network.predict(inputs[0], link=False)
     part = network.predict(tuple(inputs), link=False)
     items = np.unique(ITEMS) if among else np.arange(7)
     assert np.allclose(part, whole[:, items] + (items if among else 0))
@@ -272,6 +285,31 @@ def test_ratings_are_predicted_to_the_noise() -> None:
         MatrixFactorization(2, "squared").fit(random_log())
     with pytest.raises(ValueError, match="predicts no values"):
         MatrixFactorization(dim=2, epochs=1).fit(train).predict([0], [0])
+
+
+def test_who_rated_what_tells_of_ratings() -> None:
+    """A user's taste shows in eight of the eleven items he rates, and the ratings are noisy."""
+    rng = np.random.default_rng(0)
+    taste = rng.integers(2, size=211)
+    users, shown = np.repeat(np.arange(211), 11), np.tile(np.arange(11), 211)
+    items = 2 * rng.integers(31, size=len(users)) + (taste[users] ^ (shown >= 8))
+    truth = np.where(items % 2 == taste[users], 1.0, -1.0)
+    log = Interactions.from_columns(users, items, truth + rng.normal(size=len(users)))
+    test = rng.random(len(log)) < 0.2
+    train, (u, i) = log.take(~test), (log.user_index[test], log.item_index[test])
+    errors = []
+    for implicit in (False, True):
+        model = MatrixFactorization(3, "squared", 0.2, implicit=implicit, learning_rate=0.01)
+        model.epochs, model.batch_size = 10, 32
+        predicted = model.fit(train).predict(u, i)
+        assert np.allclose(model.score_all(u)[np.arange(len(u)), i], predicted, atol=1e-5)
+        errors.append(np.sqrt(np.mean((predicted - truth[test]) ** 2)))
+    assert errors[1] < 0.7 * errors[0]
+    classes = {c.__name__: c for c in (MatrixFactorization, Network, Factors, MSE, L2)}
+    back = storage.unpack(*storage.pack(model, classes), classes)
+    assert np.array_equal(back.predict(u, i), predicted)
+    with pytest.raises(ValueError, match="implicit=True needs loss='squared'"):
+        MatrixFactorization(loss="bpr", implicit=True)
 
 
 def test_the_last_value_of_a_pair_is_the_rating() -> None:

@@ -44,7 +44,7 @@ class NextItems:
 
     With times x is what the user had taken up before, the last `window` events, each weighing
     `recency` times the one after it; without times, all his other items alike.  A row sums to 1,
-    or is empty.  features: (n_users, f), of which a batch gets its users' rows: (x, rows).
+    or is empty.  features: CSR (n_users, f), whose rows stand before the histories: [rows | x].
     in_batch: the labels' items are an input too, and a label is the place of its item among the
     batch's different items.
 
@@ -89,6 +89,8 @@ class NextItems:
         return csr_array((weight.astype(np.float32), (row, at)), shape=shape)
 
     def __call__(self, rng: Any = 0) -> Iterator[tuple[Any, Array]]:
+        from scipy.sparse import hstack
+
         order = np.random.default_rng(rng).permutation(len(self.items))
         for start in range(0, len(order), self.batch_size):
             events = order[start : start + self.batch_size]
@@ -97,11 +99,12 @@ class NextItems:
                 x = self.histories(users, events)
             else:
                 x = without(self.histories(users, self.starts[users + 1]), labels)
-            rest = () if self.features is None else (self.features[users],)
+            if self.features is not None:
+                x = hstack([self.features[users], x], format="csr")
             if self.in_batch:
-                yield (x, *rest, labels), np.unique(labels, return_inverse=True)[1]
+                yield (x, labels), np.unique(labels, return_inverse=True)[1]
             else:
-                yield (x, *rest), labels
+                yield (x,), labels
 
 
 def without(x: Any, labels: Array) -> Any:

@@ -9,11 +9,12 @@ is exact and, below some 10⁴ items, cheaper than drawing negatives.  "logistic
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from nnrec import nn
+from nnrec.data.histories import unit_rows
 from nnrec.data.interactions import Interactions
 from nnrec.data.sampling import Pairwise, Pointwise
 from nnrec.nn.layers import Array, Result, Rng, Shape
@@ -76,23 +77,41 @@ class AllItems(nn.Composite):
 
 
 class Factors(nn.Composite):
-    """s = p_u · q_i + b_i for pairs, (n, 1); with `other` items too, the difference s_ui − s_uj."""
+    """s = p_u · q_i + b_i for pairs, (n, 1); with `other` items too, the difference s_ui − s_uj.
 
-    def __init__(self, users: int, items: int, dim: int, user_bias: bool):
+    histories: CSR (users, items), whose rows and columns, scaled to length 1, join the factors:
+    p_u = E_u + Σ_{j ∈ u} y_j / √n_u + c, and q_i likewise with the users of i.
+    """
+
+    def __init__(self, users: int, items: int, dim: int, user_bias: bool, histories: Any = None):
         self.users, self.items, self.dim, self.user_bias = users, items, dim, user_bias
+        self.histories, self.near = histories, {}
         small, bias = nn.Normal(0.1 / dim**0.5), nn.Normal(0.0)
-        parts = {"user": nn.Embedding(users, dim, small), "item": nn.Embedding(items, dim, small)}
+        parts: dict[str, nn.Layer] = {}
+        parts |= {"user": nn.Embedding(users, dim, small), "item": nn.Embedding(items, dim, small)}
         if user_bias:
             parts["user_bias"] = nn.Embedding(users, 1, bias)
+        if histories is not None:
+            self.near = {"user": unit_rows(histories), "item": unit_rows(histories.T.tocsr())}
+            parts |= {f"{k}_near": nn.Dense(x.shape[1], dim, small) for k, x in self.near.items()}
         super().__init__(**parts, item_bias=nn.Embedding(items, 1, bias), dot=nn.Dot())
+
+    def vectors(self, on: Any, side: str, ids: Array) -> Result:
+        """p_u or q_i, (n, dim), from bound parts."""
+        y, back_y = getattr(on, side)(ids)
+        if not self.near:
+            return y, back_y
+        x = self.near[side][ids].astype(y.real.dtype, copy=False)
+        h, back_h = getattr(on, f"{side}_near")(x)
+        return y + h, lambda dy, g: (back_y(dy, g), back_h(dy, g))
 
     def __call__(self, theta: Array, *ids: Array, rng: Rng = None) -> Result:
         users, *items = ids
         on, backs = self.bind(theta, rng), []
-        p, back_p = on.user(users)
+        p, back_p = self.vectors(on, "user", users)
         y: Any = 0
         for sign, of in zip((1, -1), items):
-            q, back_q = on.item(of)
+            q, back_q = self.vectors(on, "item", of)
             s, back_s = on.dot(p, q)
             b, back_b = on.item_bias(of)
             y = y + sign * (s + b)
@@ -183,6 +202,8 @@ class MatrixFactorization(NetworkModel):
     or drawn, for each positive (bpr draws one).  Under the losses over all items: frequency, the ν
     of `AllItemsLoss`; user_rate, as a user's factors take one step an epoch, how many times the
     items' their learning rate is.
+    implicit: under "squared" what a user has rated, and who an item, tells too (`Factors`; SVD++
+    has the users' half: Koren, KDD 2008).
 
     New users get factors of their own, the items held still: a convex problem.  Under "all_items"
     and "softmax" only.
@@ -208,14 +229,17 @@ class MatrixFactorization(NetworkModel):
         batch_size: int = 256,
         learning_rate: float = 0.002,
         user_rate: float = 50.0,
+        implicit: bool = False,
         rng: Any = 0,
         verbose: int = 0,
     ):
         self.dim, self.loss, self.l2, self.frequency = dim, loss, l2, frequency
         self.negatives, self.epochs, self.batch_size = negatives, epochs, batch_size
-        self.learning_rate, self.user_rate = learning_rate, user_rate
+        self.learning_rate, self.user_rate, self.implicit = learning_rate, user_rate, implicit
         self.rng, self.verbose = rng, verbose
         self.check_arguments()
+        if implicit and loss != "squared":
+            raise ValueError(f"{self!r}: implicit=True needs loss='squared'")
 
     def assemble(self, interactions: Interactions) -> tuple[nn.Network, Any, int]:
         """For "squared" the events' values are the targets, the last value of a pair."""
@@ -229,7 +253,8 @@ class MatrixFactorization(NetworkModel):
                 raise ValueError(f"{self!r}.fit: the interactions have no values to predict")
             self.offset = float(log.values.mean())
             pairs, values = (log.user_index, log.item_index), log.values - self.offset
-            layer = Factors(users, items, self.dim, user_bias=True)
+            histories = log.csr() if self.implicit else None
+            layer = Factors(users, items, self.dim, True, histories)
             network = nn.Network(layer, nn.MSE(), rng=self.rng, penalty=penalty)
             return network, nn.Batches(pairs, values, batch_size=self.batch_size), len(log)
         layer = Factors(users, items, self.dim, user_bias=False)
@@ -269,12 +294,19 @@ class MatrixFactorization(NetworkModel):
         """Q (items, dim)."""
         check_fitted(self, "network")
         p = self.network.parameters()
-        return p["item.Q"] if "item.Q" in p else p["item.E"]
+        return p["item.Q"] if "item.Q" in p else self._vectors("item", slice(None))
+
+    def _vectors(self, side: str, at: Any) -> Array:
+        p, layer = self.network.parameters(), cast(Any, self.network.layer)
+        y: Array = p[f"{side}.E"][at]
+        if self.implicit:
+            y = y + layer.near[side][at] @ p[f"{side}_near.W"] + p[f"{side}_near.b"]
+        return y
 
     def score_all(self, users: Any) -> Array:
         """For "squared" the mean and the user's bias are in it: the estimated values."""
         Q, p, at = self.item_factors, self.network.parameters(), np.asarray(users)
-        scores: Array = p["user.E"][at] @ Q.T
+        scores: Array = self._vectors("user", at) @ Q.T
         scores += p["item.b"] if "item.b" in p else p["item_bias.E"][:, 0]
         if "user_bias.E" in p:
             scores += p["user_bias.E"][at] + self.offset

@@ -1,6 +1,6 @@
 """Two towers: a user by his pooled history and features, an item by its id and features.
 
-    u = W₂ ReLU(mean of E over the history + F_user W_f + b₁) + b₂,   v = [F_item | id] V + c
+    u = ReLU([F_user | history] W + b₁) W₂ + b₂,   v = [F_item | id] V + c,   history: of sum 1
     logit of item j for a user = u · v_j
 
 The pattern of YouTube's recommender (Covington et al., RecSys 2016, section 3): a softmax over the
@@ -10,14 +10,14 @@ from its features alone.
 
 from __future__ import annotations
 
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 
 from nnrec import nn
 from nnrec.data.histories import NextItems, scaled_rows
 from nnrec.data.interactions import Interactions
-from nnrec.nn.layers import Array, Result, Rng, several
+from nnrec.nn.layers import Array, Result, Rng
 from nnrec.recommend.network_model import NetworkModel
 from nnrec.recommend.scoring import check_fitted
 
@@ -29,76 +29,38 @@ class Product(nn.Layer):
         return u @ v.T, lambda dy, g: (dy @ v, dy.T @ u)
 
 
-class UserTower(nn.Composite):
-    """u (n, dim) from CSR histories (n, items) and, if there are any, user features (n, f)."""
-
-    def __init__(self, items: int, features: int, hidden: int, dim: int, dropout: float):
-        parts: dict[str, nn.Layer] = {"history": nn.Dense(items, hidden)}
-        if features:
-            parts |= {"features": nn.Dense(features, hidden), "add": nn.Add()}
-        super().__init__(
-            **parts, deep=nn.Sequential([nn.ReLU(), nn.Dropout(dropout), nn.Dense(hidden, dim)])
-        )
-
-    def __call__(self, theta: Array, x: Any, features: Any = None, rng: Rng = None) -> Result:
-        on = self.bind(theta, rng)
-        h, back_h = on.history(x)
-        if features is not None:
-            f, back_f = on.features(features)
-            h, back_add = on.add(h, f)
-        u, back_u = on.deep(h)
-
-        def back(du: Array, g: Array) -> Any:
-            dh = back_u(du, g)
-            if features is None:
-                return back_h(dh, g)
-            dh, df = back_add(dh, g)
-            return back_h(dh, g), back_f(df, g)
-
-        return u, back
-
-
 class Towers(nn.Composite):
-    """Logits (n, items) from the inputs of a `UserTower`.
+    """Logits (n, items) from CSR (n, user_features + items), a user's features and his history.
 
     catalogue: CSR (items, features + items), what the item tower sees of each item.  With item ids
-    `among` (n,) as the last input, logits (n, m) of their m different ones in rising order, to
-    which `shift` (items,) is added.
+    (n,) too, logits (n, m) of their m different ones in rising order, to which `shift` (items,) is
+    added.
     """
 
     def __init__(
-        self,
-        catalogue: Any,
-        user_features: int,
-        hidden: int,
-        dim: int,
-        dropout: float,
-        shift: Array | None = None,
+        self, catalogue: Any, user_features: int, hidden: int, dim: int, dropout: float, shift: Any
     ):
         self.catalogue, self.user_features, self.shift = catalogue, user_features, shift
         self.hidden, self.dim, self.dropout = hidden, dim, dropout
         items, seen = catalogue.shape
-        user = UserTower(items, user_features, hidden, dim, dropout)
+        first, last = nn.Dense(user_features + items, hidden), nn.Dense(hidden, dim)
+        user = nn.Sequential([first, nn.ReLU(), nn.Dropout(dropout), last])
         super().__init__(user=user, item=nn.Dense(seen, dim), product=Product())
         self.takes_ids = True
 
-    def __call__(self, theta: Array, *inputs: Any, rng: Rng = None) -> Result:
-        on, among, shift = self.bind(theta, rng), cast(Any, slice(None)), None
-        if inputs[-1].ndim == 1:
-            *inputs, ids = inputs  # type: ignore[assignment]
-            among = np.unique(ids)
-            shift = None if self.shift is None else self.shift[among]
-        u, back_u = on.user(*inputs)
+    def __call__(self, theta: Array, x: Any, ids: Any = None, rng: Rng = None) -> Result:
+        on = self.bind(theta, rng)
+        among: Any = slice(None) if ids is None else np.unique(ids)
+        u, back_u = on.user(x)
         v, back_v = on.item(self.catalogue[among].astype(u.real.dtype, copy=False))
         y, back_y = on.product(u, v)
-        if shift is not None:
-            y = y + shift.astype(y.real.dtype)
+        if ids is not None and self.shift is not None:
+            y = y + self.shift[among].astype(y.real.dtype)
 
-        def back(dy: Array, g: Array) -> tuple[Any, ...]:
+        def back(dy: Array, g: Array) -> Any:
             du, dv = back_y(dy, g)
             back_v(dv, g)
-            dx = back_u(du, g)
-            return (*several(dx), None)[: len(inputs) + (not isinstance(among, slice))]
+            return back_u(du, g) if ids is None else (back_u(du, g), None)
 
         return y, back
 
@@ -156,13 +118,14 @@ class TwoTower(NetworkModel):
         from scipy.sparse import eye_array, hstack
 
         users, items = interactions.n_users, interactions.n_items
-        log, width, shift = interactions.merged("last"), 0, None
+        log, width, shift, of_user = interactions.merged("last"), 0, None, None
         catalogue = eye_array(items, dtype=np.float32, format="csr")
         if self.item_features is not None:
             features = checked_features("item_features", self.item_features, items)
             catalogue = hstack([features, catalogue], format="csr")
         if self.user_features is not None:
-            width = checked_features("user_features", self.user_features, users).shape[1]
+            of_user = checked_features("user_features", self.user_features, users)
+            width = of_user.shape[1]
         if self.loss == "in_batch":
             share = np.bincount(log.item_index, minlength=items) / len(log)
             absent = (1 - np.minimum(share, 1 - 1e-9)) ** self.batch_size
@@ -171,7 +134,7 @@ class TwoTower(NetworkModel):
         penalty = nn.L2(self.l2) if self.l2 else ()
         network = nn.Network(layer, nn.SoftmaxCrossEntropy(), rng=self.rng, penalty=penalty)
         rules = self.window, self.recency, self.batch_size, self.loss == "in_batch"
-        source = NextItems(log, self.user_features, *rules)
+        source = NextItems(log, of_user, *rules)
         self.ordered = source.ordered
         self.histories = source.histories(np.arange(users), source.starts[1:])
         return network, source, len(log)
@@ -205,9 +168,12 @@ class TwoTower(NetworkModel):
         return np.asarray(layer.catalogue @ p["item.W"] + p["item.b"])
 
     def _scores(self, x: Any, features: Any) -> Array:
+        from scipy.sparse import csr_array, hstack
+
         user: Any = self.network.layer.parts["user"]  # type: ignore[attr-defined]
-        given = self.network.inputs((x,) if features is None else (x, features))
-        u, _ = user(self.network.theta[: user.size], *given)
+        if features is not None:
+            x = hstack([csr_array(features, dtype=np.float32), x], format="csr")
+        u, _ = user(self.network.theta[: user.size], *self.network.inputs((x,)))
         v = self._items() if self.item_factors is None else self.item_factors
         return np.asarray(u @ v.T)
 
