@@ -193,14 +193,23 @@ def test_large_numbers_are_in_powers_of_ten() -> None:
     assert_reads_back(e)
 
 
-@pytest.mark.slow
-def test_two_hundred_random_networks_read_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def check_random_networks(seeds: range, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ROWS", "COLUMNS"):  # nothing is elided
         monkeypatch.setattr(f"nnrec.teach.styles.{name}", 99)
-    for seed in range(200):
+    for seed in seeds:
         network, x, y, weight = random_network(seed)
         e = explain(network, x, y, weight=weight, rng=seed, digits=1 + seed % 6, entries=3)
         assert_reads_back(e, matrices=True)
+
+
+@pytest.mark.slow
+def test_random_networks_read_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_random_networks(range(20), monkeypatch)
+
+
+@pytest.mark.long
+def test_two_hundred_random_networks_read_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_random_networks(range(200), monkeypatch)
 
 
 def test_nothing_changes() -> None:
@@ -424,6 +433,15 @@ def test_figures_tell_the_traces_numbers() -> None:
     assert f"E = {value:.4f}" in texts
     assert f"E = {stepped:.4f}" in texts
     assert f"should lower E by {0.5 * (g @ g):.4f}; it does by {value - stepped:.4f}." in page
+    (tangent,) = re.findall(r'points="([^"]*)" class="tangent"', page)
+    (curve,) = re.findall(r'points="([^"]*)" class="curve"', page)
+    straight, bent = (
+        [tuple(map(float, p.split(","))) for p in c.split()] for c in (tangent, curve)
+    )
+    assert straight[0] == bent[0] and len(straight) > 9
+    slopes = np.diff(straight, axis=0)
+    np.testing.assert_allclose(slopes, np.broadcast_to(slopes[0], slopes.shape), atol=0.21)
+    assert all(y >= z for (_, y), (_, z) in zip(straight, bent)), "E is convex here"
     assert f"{np.sqrt(np.mean(e.trace.values['∂z_1'] ** 2)):.2e}" in texts
 
 
