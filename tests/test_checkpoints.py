@@ -684,6 +684,10 @@ DIFFERENT = [
     *(np.array(["2024-01-01"], "M8[D]"), np.array(["2024-01-02"], "M8[D]"), np.arange(3)[::-1]),
     *(LOG.csr(), LOG.csr()[:3], LOG.csr() * 2, LOG.csr().tocsr().T, LOG, LOG.take(slice(9))),
     *(adder(1), adder(2), lambda rng, m=1: [m], lambda rng, m=2: [m], len, max, np.tanh),
+    *map(eval, [f"lambda x: {body}" for body in ("x + 1", "x + 2", "x - 1", "x.a", "x.b")]),
+    *map(
+        eval, ["lambda: lambda: 1", "lambda: lambda: 2", "lambda x: x in {1, 2}", "lambda x=3: x"]
+    ),
     *(partial(max, 1), partial(max, 2), partial(min, 1), "a".join, Checkpoint("a").write),
     *(Checkpoint("b").write, Checkpoint("a").on_step, np.random.default_rng(0)),
     *(np.random.default_rng(1), Dense(2, 3), Dense(3, 2), Dense(2, 3, "he"), {"a", "b"}, {"a"}),
@@ -709,6 +713,10 @@ text = repr([t.prints(value) for value in t.DIFFERENT])
 print(hashlib.sha256(text.encode()).hexdigest())
 """
     assert len({python("-c", code, Path(__file__).parent) for _ in range(2)}) == 1
+
+
+def test_what_is_long_is_told_apart_as_a_whole() -> None:
+    assert len(prints([[0] * 1009, dict.fromkeys(range(1009))])) < 9 < len(prints([0] * 11))
 
 
 def test_what_holds_itself_has_a_fingerprint() -> None:
