@@ -406,3 +406,52 @@ def test_results_under_two_protocols_are_not_compared() -> None:
     }
     with pytest.raises(ValueError, match="expected results under one protocol"):
         Comparison(results)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_any_ids_answer_alike_also_from_a_file(name: str, tmp_path: Path) -> None:
+    log = random_log()
+    kinds = ["客户 №{}", "a\u0301\u200d🛒{}", "x" * 10_007 + "{}", 2**70, -(2**63), "a,b\n\t'\"{}"]
+
+    def odd(index: int) -> object:
+        kind = kinds[index % len(kinds)]
+        return kind.format(index) if isinstance(kind, str) else kind + index
+
+    users, items = map(odd, log.user_index.tolist()), map(odd, log.item_index.tolist())
+    strange = Interactions.from_columns(list(users), list(items), times=log.times)
+    plain = shop(SMALL[name](), log)
+    nnrec.save(shop(SMALL[name](), strange), tmp_path / "shop.safetensors")
+    back = nnrec.load(tmp_path / "shop.safetensors")
+    assert back.users == strange.users and back.items == strange.items
+    ours, theirs = plain.recommend(log.users.ids), back.recommend(strange.users.ids)
+    assert [log.items.index(found).tolist() for found in ours[0]] == [
+        strange.items.index(found).tolist() for found in theirs[0]
+    ]
+    assert all(np.array_equal(a, b) for a, b in zip(ours[1], theirs[1]))
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), np.float32("nan"), np.datetime64("NaT")])
+def test_a_missing_id_is_refused_by_its_row(missing: object) -> None:
+    for users, items in (([1, 2, missing], "abc"), ([1, 2, 3], ["a", "b", missing])):
+        column = "users" if users[2] is missing else "items"
+        with pytest.raises(ValueError, match=f"{column}: a missing id in row 2"):
+            shop(log=Interactions.from_columns(users, list(items)))
+    unknown = shop()
+    with pytest.raises(ValueError, match="unknown user|give users"):
+        unknown.recommend(missing)
+    assert np.isnan(unknown.score([missing], 5)).all()
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_model_serves_users_of_everything_and_of_nothing(name: str) -> None:
+    whole = [(1, item) for item in range(5)]
+    users, items = zip(*whole, (2, 0), (2, 3), (3, 1), (3, 1))
+    log = Interactions.from_columns(users, items).including(users=["idle"])
+    model = SMALL[name]()
+    if name == "towers":
+        model.user_features = np.eye(4)[:, :3]
+    recommender = shop(model, log)
+    assert recommender.recommend(1)[0] == []
+    assert len(recommender.recommend("idle", n=10**9)[0]) == 5
+    assert sorted(recommender.recommend(3, n=99)[0]) == [0, 2, 3, 4]
+    assert len(recommender.recommend(1, n=99, exclude_seen=False)[0]) == 5

@@ -354,7 +354,7 @@ def _numbered(values: Any, name: str) -> tuple[list[Any], Array]:
         raise TypeError(f"{name}: {error}; expected hashable ids") from None
     ids = list(index)
     for place, id in enumerate(ids):
-        nan = isinstance(id, float | np.floating) and id != id
+        nan = isinstance(id, float | np.floating | np.datetime64) and id != id
         if id is None or nan or type(id).__name__ in ("NAType", "NaTType"):
             row = int(np.argmax(codes == place))
             raise ValueError(f"{name}: a missing id in row {row}: found {id!r}")

@@ -95,23 +95,24 @@ def judge() -> None:
     times = [seconds(evaluate_ranking, scores, truth, seen=seen) for _ in range(7)]
     print(f"scores given, all users: least {min(times):.2f} s, median {np.median(times):.2f} s")
     del scores
-    models = [MatrixFactorization(epochs=1), AutoEncoder(epochs=1), TwoTower(epochs=1)]
-    models.append(NeuMF(dim=16, epochs=1))
-    epochs: dict[str, list[float]] = {type(model).__name__: [] for model in models}
-    judged: dict[str, list[float]] = {name: [] for name in epochs}
-    for _ in range(3):
-        for model in models:
-            epochs[type(model).__name__].append(seconds(model.fit, train))
-            judged[type(model).__name__].append(seconds(evaluate, model, train, test, n=10))
-    for name in epochs:
+    rounds = {AutoEncoder(epochs=1): 3, MatrixFactorization(epochs=1): 3}
+    rounds |= {NeuMF(dim=16, epochs=1): 1, TwoTower(epochs=1): 1}
+    for model, times in rounds.items():
+        pairs = [
+            (seconds(model.fit, train), seconds(evaluate, model, train, test, n=10))
+            for _ in range(times)
+        ]
+        epoch, judged = (min(column) for column in zip(*pairs))
         print(
-            f"{name:<20} an epoch {min(epochs[name]):6.2f} s   scored and judged "
-            f"{min(judged[name]):6.2f} s   ratio {min(judged[name]) / min(epochs[name]):.2f}"
+            f"{type(model).__name__:<20} an epoch {epoch:6.2f} s   scored and judged "
+            f"{judged:6.2f} s   ratio {judged / epoch:.2f}",
+            flush=True,
         )
+    factors = next(model for model in rounds if isinstance(model, MatrixFactorization))
     print("peak of judging with MatrixFactorization, and that of one block of scores:")
     for block in (256, 1024):
         tracemalloc.start()
-        evaluate(models[0], train, test, n=10, block=block)
+        evaluate(factors, train, test, n=10, block=block)
         peak = tracemalloc.get_traced_memory()[1] / 1e6
         tracemalloc.stop()
         print(f"block {block:>5}: {peak:6.1f} MB, {block * train.n_items * 4 / 1e6:.1f} MB")
