@@ -24,7 +24,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tests.benchmarks.speed.rows import PACKAGES, ROWS, Row
+from tests.benchmarks.speed.rows import ROWS, Row, needs
 from tests.benchmarks.speed.table import markdown, picture
 
 ROOT = Path(__file__).parents[3]
@@ -35,11 +35,13 @@ Line = dict[str, Any]
 class Contestant:
     """A worker that waits for its turns; of a cold row, a new one for each turn."""
 
-    def __init__(self, row: Row, name: str, settings: dict[str, Any], core: int) -> None:
+    def __init__(self, row: Row, name: str, settings: dict[str, Any]) -> None:
         self.row, self.name, self.rounds = row, name, []  # type: ignore[var-annotated]
         worker = [sys.executable, "-m", "tests.benchmarks.speed.worker"]
         self.command = [*worker, row.module, name, json.dumps(settings)]
-        self.environment = os.environ | dict.fromkeys(THREADS, "1") | {"SPEED_CORE": str(core)}
+        if not row.module:
+            self.command = [sys.executable, "-c", f"import {name}"]
+        self.warm: Line | None = None
         if not row.cold:
             self.process = self.start()
             self.warm = self.reply()
@@ -49,7 +51,11 @@ class Contestant:
         self.log = tempfile.TemporaryFile("w+")
         pipes["stderr"] = self.log
         return subprocess.Popen(
-            [*self.command, *more], env=self.environment, cwd=ROOT, text=True, **pipes
+            [*self.command, *more],
+            env=os.environ | dict.fromkeys(THREADS, "1"),
+            cwd=ROOT,
+            text=True,
+            **pipes,
         )
 
     def reply(self) -> Line:
@@ -68,11 +74,11 @@ class Contestant:
         began = time.perf_counter()
         self.process = self.start("--once")
         self.process.stdin.close()
-        answer = self.reply()
+        answer = self.reply() if self.row.module else {"units": 1, "outcome": {}, "versions": {}}
         _, status, used = os.wait4(self.process.pid, 0)
         assert status == 0, self.name
-        cpu = used.ru_utime + used.ru_stime
-        self.rounds.append(answer | {"wall": time.perf_counter() - began, "cpu": cpu})
+        times = {"wall": time.perf_counter() - began, "cpu": used.ru_utime + used.ru_stime}
+        self.rounds.append({"peak": used.ru_maxrss / 1024} | answer | times)
 
     def end(self) -> None:
         if not self.row.cold:
@@ -82,25 +88,26 @@ class Contestant:
 
 def measure(row: Row, settings: dict[str, Any], peers: list[str], options: Any) -> Line:
     """One line of the table: all contestants on one job, in turns."""
-    missing = [p for p in peers if not all(map(find_spec, PACKAGES.get(p, ())))]
+    missing = [p for p in peers if not all(map(find_spec, needs(p)))]
     present = [p for p in peers if p not in missing]
-    contestants = [Contestant(row, name, settings, options.core) for name in present]
+    contestants = [Contestant(row, name, settings) for name in present]
     for i in range(options.rounds or row.rounds):
         for k in range(len(contestants)):
             contestants[(i + k) % len(contestants)].turn()
     for contestant in contestants:
         contestant.end()
     by_name = {c.name: c.rounds for c in contestants}
-    row.check({name: rounds[-1]["outcome"] for name, rounds in by_name.items()})
+    outcomes = {c.name: (c.warm or c.rounds[-1])["outcome"] for c in contestants}
+    row.check(outcomes)
     units = {r["units"] for name, rounds in by_name.items() for r in rounds}
     assert len(units) == 1, f"{row.name}: steps counted {units}"
     line: Line = {"row": row.name, "settings": settings, "unit": row.unit, "steps": units.pop()}
     line |= {"missing": missing, "contestants": {}}
     for name, rounds in by_name.items():
-        figures: Line = {"outcome": rounds[-1]["outcome"], "versions": rounds[-1]["versions"]}
+        figures: Line = {"outcome": outcomes[name], "versions": rounds[-1]["versions"]}
         figures["peak"] = max(r["peak"] for r in rounds)
-        if not row.cold:
-            figures["first"] = contestants[present.index(name)].warm["wall"]
+        if warm := contestants[present.index(name)].warm:
+            figures["first"] = warm["wall"]
         for clock in ("wall", "cpu"):
             own, ours = ([r[clock] for r in by_name[n]] for n in (name, row.ours))
             figures[clock] = {
@@ -139,11 +146,14 @@ def main() -> None:
     parser.add_argument("--core", type=int, default=max(0, (os.cpu_count() or 1) - 1))
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
     options = parser.parse_args()
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {options.core})  # every contestant inherits it
     options.out.mkdir(parents=True, exist_ok=True)
     result: Line = {"machine": machine(), "clock": options.clock, "lines": []}
-    for row in ROWS:
-        if options.row and row.name not in options.row:
-            continue
+    rows = [row for row in ROWS if not options.row or row.name in options.row]
+    if "NNREC_DATA" not in os.environ and any(row.module == "recommenders" for row in rows):
+        parser.error("set NNREC_DATA to the folder of the data sets, or choose rows without them")
+    for row in rows:
         peers = options.peers.split(",") if options.peers else row.contestants
         chosen = [name for name in row.contestants if name in peers or name == row.ours]
         for settings in row.settings:

@@ -1,4 +1,4 @@
-"""One contestant in a process of its own: pinned to one core, warm, a round for each line it reads.
+"""One contestant in a process of its own: warm, it does a round for each line that it reads.
 
     python -m tests.benchmarks.speed.worker MODULE CONTESTANT SETTINGS [--once]
 
@@ -10,11 +10,10 @@ a line of JSON; the first is that of the warming round.  --once: one round, then
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 import warnings
-from importlib import import_module, metadata
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,8 @@ def peak() -> float:
 
 def versions() -> dict[str, str]:
     """Of the libraries that this process has loaded, and the kernels of its BLAS."""
+    from importlib import metadata
+
     names = {"scikit-learn": "sklearn"}
     loaded = [name for name in LIBRARIES if names.get(name, name) in sys.modules]
     found = {name: metadata.version(name) for name in loaded}
@@ -49,23 +50,23 @@ def versions() -> dict[str, str]:
 
 
 def main(module: str, contestant: str, settings: str, once: bool) -> None:
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {int(os.environ["SPEED_CORE"])})
     reply, sys.stdout = sys.stdout, sys.stderr  # libraries print what they like
     warnings.simplefilter("ignore")
     began, used = time.perf_counter(), time.process_time()
     prepare = getattr(import_module(f"tests.benchmarks.speed.{module}"), contestant)
-    work, outcome = prepare(json.loads(settings))
+    job = json.loads(settings)
+    work, outcome = prepare(job)
     ready = time.perf_counter() - began
     while True:
         began, used = time.perf_counter(), time.process_time()
-        units = work()
+        units = sum(work() for _ in range(job.get("epochs", 1)))
         times: dict[str, Any] = {
             "wall": (time.perf_counter() - began) / units,
             "cpu": (time.process_time() - used) / units,
         }
         times |= {"units": units, "peak": peak(), "ready": ready, "outcome": outcome()}
-        print(json.dumps(times | {"versions": versions()}), file=reply, flush=True)
+        times["versions"] = {} if once else versions()
+        print(json.dumps(times), file=reply, flush=True)
         if once or not sys.stdin.readline():
             return
 
