@@ -36,6 +36,7 @@ from nnrec import (
     Tanh,
     check_gradients,
 )
+from nnrec.nn.layers import add_rows
 
 Draw = Callable[[np.random.Generator, int], object]
 
@@ -532,7 +533,7 @@ def test_relu_is_flat_at_its_kink_and_below() -> None:
     np.testing.assert_array_equal(back(np.full((1, 5), 3.0), np.empty(0)), [[0, 0, 0, 3, 3]])
 
 
-@pytest.mark.parametrize("dtype", ["int8", "uint16", "int64"])
+@pytest.mark.parametrize("dtype", ["int8", "uint16", "int64", "uint64"])
 def test_embedding_adds_up_repeated_ids(dtype: str) -> None:
     ids = np.array([[4, 0], [4, 4], [1, 0]], dtype)
     layer = Embedding(5, 3)
@@ -547,6 +548,24 @@ def test_embedding_adds_up_repeated_ids(dtype: str) -> None:
     assert_close(g.reshape(5, 3), expected)
     assert not g.reshape(5, 3)[[2, 3]].any()
     np.testing.assert_array_equal(layer.rows(ids)["E"], [0, 1, 4])
+
+
+@pytest.mark.parametrize("count", [5, 65_537, 70_001])  # sorted as 16-bit numbers, or not
+@pytest.mark.parametrize("ids", [[], [3], [0, 2, 4], [4, 2, 0], [4, 4], [4, 0, 4, 1, 0, 4, -1]])
+def test_adding_rows_is_numpys_add_at(ids: list[int], count: int) -> None:
+    """The naive twin; -1 stands for the table's last row."""
+    places = np.array([i % count for i in ids], np.int64)
+    rows = np.random.default_rng(0).normal(size=(len(ids), 3))
+    table, expected = np.ones((count, 3)), np.ones((count, 3))
+    add_rows(table, places, rows)
+    np.add.at(expected, places, rows)
+    assert_close(table, expected)
+    for start in (0, 65_536):  # ids that are equal in their last 16 bits
+        table[:], expected[:] = 0, 0
+        mixed = np.array([start, 0, start, 0, 1], np.int64) % count
+        add_rows(table, mixed, np.ones((5, 3)))
+        np.add.at(expected, mixed, np.ones((5, 3)))
+        np.testing.assert_array_equal(table, expected)
 
 
 def test_embedding_takes_one_id_alone() -> None:

@@ -64,8 +64,7 @@ class Composite(Layer):
         """The parts as attributes, each bound to its slice: `y, back = bound.name(*inputs)`."""
         bound, start = SimpleNamespace(), 0
         for name, part in self.parts.items():
-            setattr(bound, name, bind(part, theta, slice(start, start + part.size), rng))
-            start += part.size
+            setattr(bound, name, bind(part, theta, slice(start, start := start + part.size), rng))
         return bound
 
     def part_rows(self, name: str, *inputs: Any) -> dict[str, Array]:
@@ -144,10 +143,9 @@ class Sequential(Composite):
         y: Any = inputs
         backs, start = [], 0
         for part in self.parts.values():
-            at = slice(start, start + part.size)
+            at = slice(start, start := start + part.size)
             y, back_part = part(theta[at], *several(y), rng=rng)
             backs.append((back_part, at))
-            start = at.stop
 
         def back(dy: Any, g: Array) -> Any:
             for back_part, at in reversed(backs):

@@ -243,7 +243,7 @@ class Embedding(Layer):
     def __call__(self, theta: Array, ids: Any, rng: Rng = None) -> Result:
         self.check(ids)
         (E,) = self.split(theta)
-        y = E[ids]
+        y = E.take(ids.astype(np.intp, copy=False), axis=0)  # twice as fast as E[ids]
 
         def back(dy: Array, g: Array) -> None:
             (dE,) = self.split(g)
@@ -270,16 +270,19 @@ def add_rows(table: Array, ids: Array, rows: Array) -> None:
     One product with a sparse one-hot matrix sums each id's rows, ten times faster than NumPy's
     `add.at`, which is left for exact numbers, since SciPy can't hold them.
     """
-    if rows.dtype == object or not ids.size:
+    if rows.dtype == object:
         np.add.at(table, ids, rows)
-        return
-    from scipy.sparse import csr_array
+    elif (ids[1:] > ids[:-1]).all():  # no id stands twice
+        table[ids] += rows
+    else:
+        from scipy.sparse import csr_array
 
-    order = np.argsort(ids, kind="stable")
-    ordered = ids[order]
-    first = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-    ones, ends = np.ones(len(ids), rows.dtype), np.r_[first, len(ids)]
-    table[ordered[first]] += csr_array((ones, order, ends), shape=(len(first), len(ids))) @ rows
+        # NumPy sorts 16-bit integers by radix, ten times faster than it compares longer ones.
+        order = np.argsort(ids.astype(np.uint16) if len(table) <= 65536 else ids, kind="stable")
+        ordered, ones = ids[order], np.ones(len(ids), rows.dtype)
+        first = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+        places = ones, order, np.append(first, len(ids))
+        table[ordered[first]] += csr_array(places, shape=(len(first), len(ids))) @ rows
 
 
 class LayerNorm(Layer):

@@ -35,7 +35,7 @@ class Segment:
 
     def numbers(self, vector: Array) -> Array:
         """The numbers that a step touches."""
-        return self.of(vector)[... if self.rows is None else self.rows]
+        return self.of(vector) if self.rows is None else self.of(vector).take(self.rows, axis=0)
 
 
 @dataclass(eq=False, repr=False)
@@ -88,19 +88,19 @@ class Optimizer(Described):
             raise ValueError(f"{self!r} has stepped a θ of another size; take a fresh optimiser")
         scale = 1.0
         if self.clip_norm is not None:
-            parts = [segment.numbers(g) for segment in segments]
-            norm = sqrt(sum(np.square(part, dtype=float).sum() for part in parts))
+            norm = sqrt(sum(np.square(s.numbers(g), dtype=float).sum() for s in segments))
             scale = self.clip_norm / (max(norm, self.clip_norm) or 1)
         for segment in segments:
             rate = segment.rate(self.steps) if callable(segment.rate) else segment.rate
             rate = real_number(type(self).__name__, "learning_rate", rate)
-            whole, whole_g, *whole_slots = map(segment.of, (theta, g, *self.slots.values()))
-            for at, t in self.counted(segment, len(whole)):
-                part, *slots = parts = [vector[at] for vector in (whole, *whole_slots)]
-                grad = self.decayed(part, whole_g[at] if scale == 1 else whole_g[at] * scale)
+            vectors = [segment.of(vector) for vector in (g, theta, *self.slots.values())]
+            for at, t in self.counted(segment, len(vectors[0])):
+                parts = [a[at] if segment.rows is None else a.take(at, axis=0) for a in vectors]
+                grad, part, *slots = parts
+                grad = self.decayed(part, grad if scale == 1 else grad * scale)
                 self.update(part, grad, *slots, rate=rate, t=t)
                 if segment.rows is not None:  # the parts are copies, and go back into the table
-                    for vector, stepped in zip((whole, *whole_slots), parts):
+                    for vector, stepped in zip(vectors[1:], parts[1:]):
                         vector[at] = stepped
         self.steps += 1
 

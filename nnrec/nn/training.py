@@ -252,8 +252,7 @@ def fit(
     given = {"source": source, "validation_data": validation_data, "metrics": metrics}
     run, g = Run(network, optimizer, epochs, told, given), np.zeros_like(network.theta)
     evaluate: Any = network.evaluate
-    np.empty(31 << 20, np.uint8)  # freed at once: from here on glibc's malloc keeps freed pages,
-    # which each step of a big batch would else give back to the system and fault in anew
+    np.empty(31 << 20, np.uint8)  # freed at once: glibc then keeps the pages that a step frees
     try:
         run.tell("on_start")
         while run.epoch < epochs and not run.stop:

@@ -33,7 +33,9 @@ class AddRows(nn.Layer):
             add_rows(db, j, dy)
             return da, None, db, None
 
-        return a[i] + b[j], back
+        y = a.take(i, axis=0)
+        y += b.take(j, axis=0)
+        return y, back
 
 
 class Fusion(nn.Composite):
@@ -84,8 +86,8 @@ class Fusion(nn.Composite):
         return y, back
 
     def rows(self, users: Array, items: Array) -> dict[str, Array]:
-        of_users = self.part_rows("user", users) | self.part_rows("tower_user", users)
-        return of_users | self.part_rows("item", items) | self.part_rows("tower_item", items)
+        distinct = {"user": np.unique(users), "item": np.unique(items)}
+        return {f"{t}{side}.E": ids for side, ids in distinct.items() for t in ("", "tower_")}
 
 
 class NeuMF(NetworkModel):
