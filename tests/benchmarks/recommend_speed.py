@@ -68,7 +68,7 @@ def movielens() -> tuple[Interactions, Interactions]:
 def answer() -> None:
     train, _ = movielens()
     users = np.random.default_rng(0).integers(train.n_users, size=2_003)
-    models = [Popularity(), EASE(), AutoEncoder(epochs=1), TwoTower(epochs=1)]
+    models = [Popularity(), EASE(), AutoEncoder(epochs=1), TwoTower(epochs=1, batch_size=4096)]
     shops: dict[str, Recommender] = {}
     for model in models:
         with tempfile.TemporaryDirectory() as folder:
