@@ -103,7 +103,7 @@ def histories(users: int, items: int = 7):
 
 @pytest.mark.parametrize("softmax", [False, True])
 def test_all_items_gradient(softmax: bool) -> None:
-    loss = AllItemsLoss(3, 0.1, 0.75, 2.0, np.arange(7) / 50, softmax)
+    loss = AllItemsLoss(3, 0.1, 0.75, np.arange(7) / 50, softmax)
     checked(AllItems(5, 7, 3), loss, USERS, target=histories(5))
 
 
@@ -164,8 +164,8 @@ def test_sample_draws_in_training_only() -> None:
 def test_all_items_loss_is_its_definition() -> None:
     rng, x = np.random.default_rng(5), histories(37, 11)  # more rows than a block of 16
     s, p, Q = rng.normal(size=(37, 11)) * 3, rng.normal(size=(37, 3)), rng.normal(size=(11, 3))
-    negatives, l2, mean, item_l2 = 3.0, 0.1, 2.0, rng.random(11)
-    value, (ds, dp, dQ) = AllItemsLoss(negatives, l2, 0.5, mean, item_l2, False)((s, p, Q), x)
+    negatives, l2, item_l2 = 3.0, 0.1, rng.random(11)
+    value, (ds, dp, dQ) = AllItemsLoss(negatives, l2, 0.5, item_l2, False)((s, p, Q), x)
     expected, slope = 0.0, np.zeros_like(s)
     for u, row in enumerate(x.toarray()):
         n_u = row.sum()
@@ -173,14 +173,14 @@ def test_all_items_loss_is_its_definition() -> None:
             sigma, share = 1 / (1 + np.exp(-s[u, j])), negatives * n_u / 11
             expected += -taken * np.log(sigma) - share * np.log(1 - sigma)
             slope[u, j] = share * sigma - taken * (1 - sigma)
-        user_l2 = l2 * (n_u * (1 + negatives) * mean) ** 0.5
+        user_l2 = l2 * n_u**0.5
         expected += user_l2 / 2 * p[u] @ p[u]
         assert np.allclose(dp[u], user_l2 * p[u])
     for j in range(11):
         expected += 37 * item_l2[j] / 2 * Q[j] @ Q[j]
         assert np.allclose(dQ[j], 37 * item_l2[j] * Q[j])
     assert np.isclose(value, expected, rtol=1e-12) and np.allclose(ds, slope, rtol=1e-12)
-    value, (ds, _, _) = AllItemsLoss(3.0, 0.0, 0.75, 2.0, item_l2 * 0, True)((s, p, Q), x)
+    value, (ds, _, _) = AllItemsLoss(3.0, 0.0, 0.75, item_l2 * 0, True)((s, p, Q), x)
     likelihood = s - np.log(np.exp(s).sum(axis=1, keepdims=True))
     assert np.isclose(value, -(x.toarray() * likelihood).sum(), rtol=1e-12)
     assert np.allclose(ds.sum(axis=1), 0, atol=1e-12)
@@ -230,7 +230,7 @@ def test_all_items_loss_does_not_overflow() -> None:
     s = np.array([[-1e4, 1e4, 0.0]], np.float32)
     target = csr_array(np.array([[1.0, 0, 0]]))
     with np.errstate(all="raise", under="ignore"):
-        value, (ds, _, _) = AllItemsLoss(3, 0.0, 0.75, 1.0, np.zeros(3), False)((s, s, s.T), target)
+        value, (ds, _, _) = AllItemsLoss(3, 0.0, 0.75, np.zeros(3), False)((s, s, s.T), target)
     assert np.isclose(value, 1e4 + 1e4 + np.log(2))
     assert np.allclose(ds, [[-1, 1, 0.5]]) and ds.dtype == np.float32
 

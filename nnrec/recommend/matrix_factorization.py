@@ -149,19 +149,13 @@ class AllItemsLoss(nn.Loss):
     for the n users of a block, K = `negatives` expected negatives for each of u's n_u positives;
     ds = (K n_u / I) σ(s), less σ(−s) at positives.  With softmax=True the first line is
     Σ_u Σ_{j ∈ u} −ln softmax(s_u)_j.  Sums, not means: a user counts by what he has done.
-    λ_u = λ m (n_u (1 + K) / m)^ν, m `mean` of n_u (1 + K); `item_l2` is (items,), λ_j / U.
+    λ_u = `user_l2` n_u^`frequency`; λ_j = U `item_l2`_j, U being the number of users.
     """
 
     def __init__(
-        self,
-        negatives: float,
-        l2: float,
-        frequency: float,
-        mean: float,
-        item_l2: Array,
-        softmax: bool,
+        self, negatives: float, user_l2: float, frequency: float, item_l2: Array, softmax: bool
     ):
-        self.negatives, self.l2, self.frequency, self.mean = negatives, l2, frequency, mean
+        self.negatives, self.user_l2, self.frequency = negatives, user_l2, frequency
         self.item_l2, self.softmax = item_l2, softmax
 
     def __call__(self, pred: tuple[Array, Array, Array], target: Any, weight: Any = None) -> Any:
@@ -172,8 +166,7 @@ class AllItemsLoss(nn.Loss):
             value, ds = value * len(s), ds * len(s)
         else:
             value, ds = self.logistic(s, target, n_u * (self.negatives / s.shape[1]))
-        user_l2 = self.l2 * self.mean * (n_u * ((1 + self.negatives) / self.mean)) ** self.frequency
-        dp = p * user_l2[:, None]
+        dp = p * (self.user_l2 * n_u**self.frequency)[:, None]
         dQ = Q * (self.item_l2 * len(s)).astype(s.real.dtype)[:, None]
         return value + ((p * dp).sum() + (Q * dQ).sum()) / 2, (ds, dp, dQ)
 
@@ -199,9 +192,9 @@ class MatrixFactorization(NetworkModel):
     """p_u · q_j + b_j; see the module for the losses.
 
     dim: factors.  l2: λ; on pairs λ/2 (‖p_u‖² + ‖q_i‖² + …) for each event.  negatives: K, expected
-    or drawn, for each positive (bpr draws one).  Under the losses over all items: frequency, the ν
-    of `AllItemsLoss`; user_rate, as a user's factors take one step an epoch, how many times the
-    items' their learning rate is.
+    or drawn, for each positive (bpr draws one).  Under the losses over all items: frequency, ν in
+    λ_u = λ (1 + K) n̄ (n_u / n̄)^ν, n̄ the mean of n_u, and for items alike; user_rate, how many
+    times the items' learning rate the users' is, as their factors take one step an epoch.
     implicit: under "squared" what a user has rated, and who an item, tells too (`Factors`; SVD++
     has the users' half: Koren, KDD 2008).
 
@@ -273,11 +266,11 @@ class MatrixFactorization(NetworkModel):
         users, items = histories.shape
         n_u, n_j = np.diff(histories.indptr), np.bincount(histories.indices, minlength=items)
         per_item = self.negatives * n_u.sum() / items
-        user_weight, item_weight = n_u * (1.0 + self.negatives), n_j + per_item
-        per_use = item_weight / item_weight.mean()
-        item_l2 = self.l2 * item_weight.mean() * per_use**self.frequency / users
-        mean, softmax = float(user_weight.mean()), self.loss == "softmax"
-        loss = AllItemsLoss(self.negatives, self.l2, self.frequency, mean, item_l2, softmax)
+        uses, rest = n_j + per_item, 1 - self.frequency
+        user_l2 = self.l2 * (1 + self.negatives) * float(n_u.mean()) ** rest
+        item_l2 = self.l2 / users * uses**self.frequency * uses.mean() ** rest
+        softmax = self.loss == "softmax"
+        loss = AllItemsLoss(self.negatives, user_l2, self.frequency, item_l2, softmax)
         network = nn.Network(AllItems(users, items, self.dim), loss, rng=self.rng)
         network.parameters()["item.b"][:] = np.log((n_j + 0.5) / per_item)
         return network, nn.Batches(np.arange(users), histories, batch_size=self.batch_size), users

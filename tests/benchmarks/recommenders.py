@@ -99,7 +99,12 @@ ROWS: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
         "IALS": (IALS, {"dim": 192, "l2": [0.006, 0.003, 0.012], "epochs": [12, 9]}),
         "MatrixFactorization": (
             MatrixFactorization,
-            {"dim": [512, 256], "l2": [0.006, 0.004, 0.009], "frequency": [1.0, 0.75]},
+            {
+                "dim": [384, 256, 512],
+                "l2": [0.006, 0.005, 0.007],
+                "frequency": [1.0, 0.75],
+                "epochs": [25, 20],
+            },
         ),
         "NeuMF": (NeuMF, {"dim": 64, "pretrain": True, "learning_rate": 0.001, "epochs": 3}),
         "Denoising": (AutoEncoder, {"hidden": 600, "epochs": 30}),
