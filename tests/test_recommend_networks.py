@@ -319,15 +319,15 @@ def test_the_last_value_of_a_pair_is_the_rating() -> None:
 
 
 def test_neumf_scores_all_items_as_pairs() -> None:
-    model = NeuMF(dim=3, epochs=2, batch_size=64).fit(random_log())
+    model = NeuMF(dim=67, epochs=2, batch_size=64).fit(random_log())
     pairs = model.network.predict((USERS, ITEMS), link=False)[:, 0]
     assert np.allclose(model.score_all(USERS)[np.arange(len(USERS)), ITEMS], pairs, atol=1e-6)
 
 
 def test_pretrained_factors_are_where_neumf_begins() -> None:
     log = random_log()
-    model = NeuMF(dim=5, epochs=1, learning_rate=0.0, pretrain=True, rng=3).fit(log)
-    factors = MatrixFactorization(dim=4, rng=3).fit(log)
+    model = NeuMF(dim=67, epochs=1, learning_rate=0.0, pretrain=True, rng=3).fit(log)
+    factors = MatrixFactorization(dim=66, rng=3).fit(log)
     users = np.arange(log.n_users)
     assert np.allclose(model.score_all(users), factors.score_all(users), atol=1e-5)
 

@@ -20,6 +20,8 @@ from nnrec.recommend.matrix_factorization import MatrixFactorization
 from nnrec.recommend.network_model import NetworkModel, with_negatives
 from nnrec.recommend.scoring import check_fitted
 
+WIDEST = 64  # units of the tower's last layer, at most
+
 
 class AddRows(nn.Layer):
     """y = a[i] + b[j] (n, d): rows of a and b by places i, j (n,);  da[i] += dy, db[j] += dy."""
@@ -44,18 +46,19 @@ class Fusion(nn.Composite):
     def __init__(self, users: int, items: int, dim: int, dropout: float):
         self.users, self.items, self.dim, self.dropout = users, items, dim, dropout
         small, unit = nn.Normal(0.05), [nn.ReLU(), nn.Dropout(dropout)]
+        last = min(dim, WIDEST)
         super().__init__(
             user=nn.Embedding(users, dim, small),
             item=nn.Embedding(items, dim, small),
             multiply=nn.Multiply(),
-            tower_user=nn.Embedding(users, 2 * dim, small),
-            tower_item=nn.Embedding(items, 2 * dim, small),
-            from_user=nn.Dense(2 * dim, 2 * dim),
-            from_item=nn.Dense(2 * dim, 2 * dim),
+            tower_user=nn.Embedding(users, 2 * last, small),
+            tower_item=nn.Embedding(items, 2 * last, small),
+            from_user=nn.Dense(2 * last, 2 * last),
+            from_item=nn.Dense(2 * last, 2 * last),
             add_rows=AddRows(),
-            tower=nn.Sequential([*unit, nn.Dense(2 * dim, dim), *unit]),
+            tower=nn.Sequential([*unit, nn.Dense(2 * last, last), *unit]),
             both=nn.Concatenate(),
-            out=nn.Dense(2 * dim, 1),
+            out=nn.Dense(dim + last, 1),
         )
 
     def __call__(self, theta: Array, users: Array, items: Array, rng: Rng = None) -> Result:
@@ -93,9 +96,9 @@ class Fusion(nn.Composite):
 class NeuMF(NetworkModel):
     """The product and the tower, on sampled negatives, with lazy Adam.
 
-    dim: the product's factors and the tower's last width; the tower is 4·dim – 2·dim – dim.
-    pretrain: begin at the product of a `MatrixFactorization` over all items.  The paper (section
-    3.4.1) trains both parts alone first, on drawn negatives, which takes longer and ranks worse.
+    dim: the product's factors; the tower is 4·dim – 2·dim – dim, 256 – 128 – 64 at most.
+    pretrain: begin at the product of a `MatrixFactorization` over all items (the paper, section
+    3.4.1, trains both parts alone first, on drawn negatives).
 
     >>> log = Interactions.from_columns([1, 1, 2, 2, 3, 3], ["a", "b", "a", "b", "c", "d"])
     >>> NeuMF(dim=4, epochs=2).fit(log).score_all([0, 1]).shape
@@ -135,7 +138,7 @@ class NeuMF(NetworkModel):
         return {
             "user.E": np.hstack([p["user.E"], ones]),
             "item.E": np.hstack([p["item.Q"], p["item.b"][:, None]]),
-            "out.W": np.repeat(np.array([[1], [0]], np.float32), self.dim, axis=0),
+            "out.W": (np.arange(self.dim + WIDEST) < self.dim).astype(np.float32)[:, None],
         }
 
     def assemble(self, interactions: Interactions) -> tuple[nn.Network, Any, int]:
@@ -159,7 +162,7 @@ class NeuMF(NetworkModel):
         on, p = layer.bind(self.network.theta), self.network.parameters()
         of_users, _ = on.from_user(p["tower_user.E"][np.asarray(users)])
         of_items, _ = on.from_item(p["tower_item.E"])
-        of_product, of_tower = np.split(p["out.W"][:, 0], 2)
+        of_product, of_tower = np.split(p["out.W"][:, 0], [self.dim])
         scores = (p["user.E"][np.asarray(users)] * of_product) @ p["item.E"].T + p["out.b"]
         for row, of_user in zip(scores, of_users):
             row += on.tower(of_user + of_items)[0] @ of_tower
