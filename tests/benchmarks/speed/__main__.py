@@ -139,6 +139,7 @@ def machine() -> Line:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for the three files")
+    parser.add_argument("--page", type=Path, help="a page whose last section becomes the table")
     parser.add_argument("--row", action="append", choices=[row.name for row in ROWS])
     parser.add_argument("--batch", action="append", type=int, help="only these, where a row has")
     parser.add_argument("--peers", help="only these, by commas; nnrec always takes part")
@@ -165,6 +166,9 @@ def main() -> None:
             (options.out / "speed.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
     text = markdown(result["lines"], options.clock, result["machine"])
     (options.out / "speed.md").write_text(text, encoding="utf-8")
+    if options.page:
+        before = options.page.read_text(encoding="utf-8").partition("## The table\n")[0]
+        options.page.write_text(before + text, encoding="utf-8")
     picture(result, options.out / "speed.png")
 
 

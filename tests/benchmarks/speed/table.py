@@ -22,8 +22,8 @@ def markdown(lines: list[dict[str, Any]], clock: str, machine: dict[str, Any] | 
     """A table for each line: the fastest first, nnrec's ratio to each."""
     out = []
     if machine:
-        out += ["# Speed", "", ", ".join(f"{name}: {value}" for name, value in machine.items())]
-        out += ["", "One core, one BLAS thread; ratios below 1: nnrec is faster.", ""]
+        where = ", ".join(f"{name}: {value}" for name, value in machine.items())
+        out += ["## The table", "", f"{where}, clock: {clock}. Below 1: nnrec is faster.", ""]
     for line in lines:
         sizes = ", ".join(f"{k} {v:,}" for k, v in line["settings"].items() if isinstance(v, int))
         out += [f"### {TITLES[line['row']]} ({sizes or 'cold'}; {line['steps']} a round)", ""]
