@@ -26,6 +26,8 @@ class Job:
     def __init__(self, settings: dict[str, Any]) -> None:
         self.batch, rows = settings["batch"], settings["rows"]
         self.sizes, self.dropout = JOBS[settings["job"]]["sizes"], JOBS[settings["job"]]["dropout"]
+        if w := settings.get("width"):
+            self.sizes = (self.sizes[0], w, w // 2, w // 4, self.sizes[-1])
         self.inputs, self.classes = self.sizes[0], self.sizes[-1]
         rng = np.random.default_rng(0)
         x = rng.normal(size=(rows + HELD, self.inputs)).astype(np.float32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 Outcomes = dict[str, dict[str, float]]
@@ -40,7 +40,8 @@ class Row:
     check: Callable[[Outcomes], None] = same_loss
     rounds: int = 9
     cold: bool = False
-    ours: str = field(default="nnrec")
+    ours: str = "nnrec"
+    along: str = ""  # the setting that grows from line to line
 
 
 FRAMEWORKS = ["sklearn", "jax", "torch_fused", "torch", "keras_jax", "keras_at_once", "keras"]
@@ -54,6 +55,7 @@ def needs(contestant: str) -> list[str]:
     return found + ["tensorflow"] * (contestant in ("keras", "keras_at_once", "tensorflow"))
 
 
+GROWTH = "How a step's cost grows with the "
 ROWS = [
     Row(
         "document",
@@ -141,5 +143,36 @@ ROWS = [
         [{}],
         check=nothing,
         rounds=5,
+    ),
+    Row(
+        "rows",
+        GROWTH + "batch's rows, the document's network",
+        "classifier",
+        "s a step",
+        ["nnrec", "bare"],
+        [{"job": "document", "batch": 4**k, "rows": max(4096, 4 * 4**k)} for k in range(2, 8)],
+        rounds=5,
+        along="batch",
+    ),
+    Row(
+        "width",
+        GROWTH + "width w, 28-w-w/2-w/4-1, batch 256",
+        "classifier",
+        "s a step",
+        ["nnrec", "bare"],
+        [{"job": "document", "width": w, "batch": 256, "rows": 2560} for w in (32, 128, 512, 2048)],
+        rounds=5,
+        along="width",
+    ),
+    Row(
+        "tables",
+        GROWTH + "table's rows, NeuMF, batch 256",
+        "recommenders",
+        "s a step",
+        ["neumf", "neumf_bare"],
+        [{"batch": 256, "steps": 100, "users": 6040 * 4**k} for k in range(4)],
+        rounds=5,
+        ours="neumf",
+        along="users",
     ),
 ]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from math import log
 from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.speed.rows import ROWS
 
+OURS = "#c44"
 TITLES = {row.name: row.title for row in ROWS}
 
 
@@ -25,8 +27,7 @@ def markdown(lines: list[dict[str, Any]], clock: str, machine: dict[str, Any] | 
         where = ", ".join(f"{name}: {value}" for name, value in machine.items())
         out += ["## The table", "", f"{where}, clock: {clock}. Below 1: nnrec is faster.", ""]
     for line in lines:
-        sizes = ", ".join(f"{k} {v:,}" for k, v in line["settings"].items() if isinstance(v, int))
-        out += [f"### {TITLES[line['row']]} ({sizes or 'cold'}; {line['steps']} a round)", ""]
+        out += [f"### {title(line)}", ""]
         out += [
             f"| | {line['unit'].replace('s ', '', 1)}, median | best | nnrec / this | of the best "
             "| first round | peak MB | loss |",
@@ -38,7 +39,7 @@ def markdown(lines: list[dict[str, Any]], clock: str, machine: dict[str, Any] | 
             time, loss = figures[clock], next(iter(figures["outcome"].values()), None)
             first = seconds(figures["first"] * line["steps"]) if "first" in figures else ""
             cells = [
-                f"**{name}**" if name.startswith("nnrec") else name,
+                f"**{name}**" if is_ours(name) else name,
                 seconds(time["median"]),
                 seconds(time["best"]),
                 f"{time['nnrec / this']:.3g}",
@@ -58,26 +59,54 @@ def markdown(lines: list[dict[str, Any]], clock: str, machine: dict[str, Any] | 
 
 
 def picture(result: dict[str, Any], path: Path) -> None:
-    """Each line's times as bars, on a logarithmic axis."""
+    """Times as bars; where a setting grows, as lines on logarithmic axes with their last slope."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    lines, clock = result["lines"], result["clock"]
+    clock, panels = result["clock"], []
+    for row in ROWS:
+        lines = [line for line in result["lines"] if line["row"] == row.name]
+        panels += [(row, lines)] if row.along and lines else [(row, [line]) for line in lines]
     figure, axes = pyplot.subplots(
-        len(lines), 1, figsize=(8, 2.6 * len(lines)), squeeze=False, layout="constrained"
+        len(panels), 1, figsize=(8, 2.6 * len(panels)), squeeze=False, layout="constrained"
     )
-    for axis, line in zip(axes[:, 0], lines):
-        pairs = sorted(
-            ((f[clock]["median"], name) for name, f in line["contestants"].items()), reverse=True
-        )
-        colours = ["#c44" if name.startswith("nnrec") else "#889" for _, name in pairs]
-        bars = axis.barh([name for _, name in pairs], [t for t, _ in pairs], color=colours)
-        axis.bar_label(bars, [seconds(t) for t, _ in pairs], padding=3, fontsize=8)
-        axis.set(xscale="log", xlabel=line["unit"])
-        axis.margins(x=0.15)
-        sizes = ", ".join(f"{k} {v:,}" for k, v in line["settings"].items() if isinstance(v, int))
-        axis.set_title(f"{TITLES[line['row']]} ({sizes})", fontsize=9)
+    for axis, (row, lines) in zip(axes[:, 0], panels):
+        if row.along:
+            growth(axis, row.along, lines, clock)
+        else:
+            bars(axis, lines[0], clock)
+        axis.set_title(row.title if row.along else title(lines[0]), fontsize=9)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
+
+
+def bars(axis: Any, line: dict[str, Any], clock: str) -> None:
+    pairs = [(figures[clock]["median"], name) for name, figures in line["contestants"].items()]
+    times, names = zip(*sorted(pairs, reverse=True))
+    drawn = axis.barh(names, times, color=[OURS if is_ours(name) else "#889" for name in names])
+    axis.bar_label(drawn, list(map(seconds, times)), padding=3, fontsize=8)
+    axis.set(xlabel=line["unit"])
+    axis.margins(x=0.15)
+
+
+def growth(axis: Any, along: str, lines: list[dict[str, Any]], clock: str) -> None:
+    sizes = [line["settings"][along] for line in lines]
+    for name in lines[0]["contestants"]:
+        times = [line["contestants"][name][clock]["median"] for line in lines]
+        slope = log(times[-1] / times[-2]) / log(sizes[-1] / sizes[-2]) if len(times) > 1 else 0
+        label = f"{name}, slope {slope:.2f} at the end"
+        axis.loglog(sizes, times, "o-", color=OURS if is_ours(name) else "#889", label=label)
+    axis.set(xlabel=along, ylabel=lines[0]["unit"])
+    axis.legend(fontsize=8)
+
+
+def title(line: dict[str, Any]) -> str:
+    """The row's title and the sizes of this line."""
+    sizes = ", ".join(f"{k} {v:,}" for k, v in line["settings"].items() if isinstance(v, int))
+    return f"{TITLES[line['row']]} ({sizes})" if sizes else TITLES[line["row"]]
+
+
+def is_ours(name: str) -> bool:
+    return name.startswith("nnrec") or name in {row.ours for row in ROWS}
