@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = Path(find_spec("nnrec").submodule_search_locations[0])  # the nnrec under test
 DATA = os.environ.get("NNREC_DATA")
 LEFT_OUT = pytest.StashKey[list[str]]()
+collect_ignore = ["benchmarks"]  # programs, not tests
 
 # Times are not what is tested, and a CI run can be repeated.
 hypothesis.settings.register_profile(
