@@ -276,7 +276,7 @@ class MatrixFactorization(NetworkModel):
         return network, nn.Batches(np.arange(users), histories, batch_size=self.batch_size), users
 
     def rates(self) -> dict[str, tuple[float, float]]:
-        """Over all items they end at a third: half the epochs of a fall to 3 % rank as well."""
+        """Over all items they end at a third: falling to 3 % in as many epochs, it ranks worse."""
         if self.loss not in ("all_items", "softmax"):
             return super().rates()
         user, item = self.learning_rate * self.user_rate, self.learning_rate

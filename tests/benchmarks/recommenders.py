@@ -24,6 +24,7 @@ import os
 import resource
 import time
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,6 +36,7 @@ import numpy as np  # noqa: E402
 
 from nnrec.data.formats import read_lists, read_ncf  # noqa: E402
 from nnrec.data.holdouts import fraction_per_user, leave_one_out  # noqa: E402
+from nnrec.metrics import bootstrap_difference  # noqa: E402
 from nnrec.recommend import (  # noqa: E402
     EASE,
     EDLAE,
@@ -52,79 +54,53 @@ from nnrec.recommend import (  # noqa: E402
 METRICS = {"ncf": ("hit_rate@10", "ndcg@10"), "m1": ("recall@20", "ndcg@20")}
 
 
-def blend(networks: int, weight: float, rng: int, **settings: Any) -> Blend:
-    """The mean of several factorisations' logits, plus `weight` times EDLAE's scores."""
-    seeds = range(networks * rng, networks * (rng + 1))
-    models = [MatrixFactorization(**settings, rng=seed) for seed in seeds]
-    weights = [1 / networks] * networks + [weight]
-    return Blend([*models, EDLAE()], weights, standardize=False)
-
-
+# Of several values the first is the setting, and the others were tried beside it: see --select.
 NEIGHBOURS = {"similarity": ["tfidf", "cosine", "bm25"], "neighbours": [100, 50, 200]}
-DROPOUT = {"l2": [500.0, 250.0, 1000.0], "kappa": [0.3, 0.2, 0.5], "beta": [0.5, 0.0, 1.0]}
-
-# Of several values the first is the setting; the others were tried beside it: see --select.
-ROWS: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
+FACTORS: dict[str, dict[str, Any]] = {
     "ncf": {
-        "Popularity": (Popularity, {}),
-        "ItemKNN": (ItemKNN, NEIGHBOURS),
-        "EASE": (EASE, {"l2": [1320.0, 350.0, 700.0, 2000.0]}),
-        "EDLAE": (EDLAE, DROPOUT),
-        "IALS": (IALS, {"dim": 192, "l2": [0.006, 0.003, 0.012], "epochs": [12, 9]}),
-        "MatrixFactorization": (
-            MatrixFactorization,
-            {"dim": [512, 256], "l2": [0.0038, 0.002, 0.005], "learning_rate": [0.002, 0.003]},
-        ),
-        "NeuMF": (NeuMF, {"dim": 64, "pretrain": True, "learning_rate": 0.001, "epochs": 3}),
-        "Denoising": (AutoEncoder, {"hidden": 600, "epochs": 30}),
-        "Variational": (AutoEncoder, {"variational": True, "hidden": 600, "epochs": 30}),
-        "TwoTower": (
-            TwoTower,
-            {
-                "dim": 128,
-                "hidden": 256,
-                "loss": "in_batch",
-                "epochs": 8,
-                "batch_size": 1024,
-                "window": 10_000,
-            },
-        ),
-        "Blend": (blend, {"networks": 5, "weight": [6.0, 3.0, 12.0], "dim": 256, "l2": 0.004}),
+        "dim": [512, 256, 640],
+        "l2": [0.0038, 0.003, 0.005],
+        "frequency": [0.75, 1.0],
+        "user_rate": [50.0, 25.0, 100.0],
+        "epochs": [20, 25],
     },
     "m1": {
+        "dim": [384, 256, 512],
+        "l2": [0.006, 0.005, 0.007],
+        "frequency": [1.0, 0.75],
+        "epochs": [25, 20],
+    },
+}
+TOWERS = {"dim": 128, "hidden": 256, "loss": "in_batch", "batch_size": 1024, "window": 10_000}
+
+
+def blend(split: str, networks: int, weight: float, rng: int) -> Blend:
+    """The mean of several factorisations' logits, plus `weight` times EDLAE's scores."""
+    seeds = range(networks * rng, networks * (rng + 1))
+    models = [MatrixFactorization(**chosen(FACTORS[split]), rng=seed) for seed in seeds]
+    return Blend([*models, EDLAE()], [1 / networks] * networks + [weight], standardize=False)
+
+
+def chosen(settings: dict[str, Any]) -> dict[str, Any]:
+    return {key: one[0] if isinstance(one, list) else one for key, one in settings.items()}
+
+
+# λ of EASE are those of the literature.
+ROWS: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
+    split: {
         "Popularity": (Popularity, {}),
         "ItemKNN": (ItemKNN, NEIGHBOURS),
-        "EASE": (EASE, {"l2": [1000.0, 350.0, 700.0, 2000.0]}),
-        "EDLAE": (EDLAE, DROPOUT),
-        "IALS": (IALS, {"dim": 192, "l2": [0.006, 0.003, 0.012], "epochs": [12, 9]}),
-        "MatrixFactorization": (
-            MatrixFactorization,
-            {
-                "dim": [384, 256, 512],
-                "l2": [0.006, 0.005, 0.007],
-                "frequency": [1.0, 0.75],
-                "epochs": [25, 20],
-            },
-        ),
-        "NeuMF": (NeuMF, {"dim": 64, "pretrain": True, "learning_rate": 0.001, "epochs": 3}),
-        "Denoising": (AutoEncoder, {"hidden": 600, "epochs": 30}),
-        "Variational": (AutoEncoder, {"variational": True, "hidden": 600, "epochs": 30}),
-        "TwoTower": (
-            TwoTower,
-            {
-                "dim": 128,
-                "hidden": 256,
-                "loss": "in_batch",
-                "epochs": 8,
-                "batch_size": 1024,
-                "window": 10_000,
-            },
-        ),
-        "Blend": (
-            blend,
-            {"networks": 2, "weight": [6.0, 3.0, 12.0], "dim": 256, "l2": 0.006, "frequency": 1.0},
-        ),
-    },
+        "EASE": (EASE, {"l2": {"ncf": 1320.0, "m1": 1000.0}[split]}),
+        "EDLAE": (EDLAE, {"l2": 500.0, "kappa": 0.3, "beta": 0.5}),
+        "IALS": (IALS, {"dim": 192, "l2": 0.006}),
+        "MatrixFactorization": (MatrixFactorization, FACTORS[split]),
+        "NeuMF": (NeuMF, {"dim": 256, "pretrain": True, "learning_rate": 0.0005, "epochs": 2}),
+        "Denoising": (AutoEncoder, {"epochs": 30}),
+        "Variational": (AutoEncoder, {"variational": True, "epochs": 30}),
+        "TwoTower": (TwoTower, {**TOWERS, "epochs": 4}),
+        "Blend": (partial(blend, split), {"networks": 3, "weight": [6.0, 12.0, 20.0]}),
+    }
+    for split in METRICS
 }
 
 
@@ -187,7 +163,7 @@ def run(split: str, name: str, seed: int, changed: dict[str, Any]) -> Outcome:
     elif changed:
         train, test, *_ = fraction_per_user(train, 0.1)
     make, given = ROWS[split][name]
-    settings = {key: v[0] if isinstance(v, list) else v for key, v in given.items()} | changed
+    settings = chosen(given) | changed
     if takes_rng(split, name):
         settings["rng"] = seed
     began = time.process_time()
@@ -232,12 +208,10 @@ def select(split: str, name: str, seeds: list[int]) -> None:
 
 
 def compare(metric: str, ours: list[Outcome], theirs: list[Outcome]) -> None:
-    """The mean difference over users, each user's over seeds, and the interval of resamplings."""
+    """The mean difference over users, each user's mean over seeds, and its interval."""
     means = [np.mean([one.figures[metric] for one in row], axis=0) for row in (ours, theirs)]
-    difference, rng = means[0] - means[1], np.random.default_rng(0)
-    drawn = [rng.choice(difference, len(difference)).mean() for _ in range(10_000)]
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    print(f"{metric}, Blend above IALS: {difference.mean():+.4f} [{low:+.4f}, {high:+.4f}]")
+    found = bootstrap_difference(lambda y, p, w: p.mean(), means[0], *means, n=10_000)
+    print(f"{metric}, Blend above IALS: {found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}]")
 
 
 if __name__ == "__main__":
