@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nnrec.data.columns import Array
-from nnrec.data.interactions import Interactions
+from nnrec.data.interactions import Interactions, distinct
 
 Seed = int | np.random.Generator | None
 
@@ -95,7 +95,7 @@ def held_out_users(
     _check_share(share)
     _check_share(test_share)
     rng = np.random.default_rng(rng)
-    pairs = np.unique(log.pairs()) // max(log.n_items, 1)
+    pairs = distinct(log.pairs()) // max(log.n_items, 1)
     able = np.flatnonzero(np.bincount(pairs, minlength=log.n_users) > 1)
     chosen = rng.permutation(able)[: round(share * log.n_users)]
     held = np.isin(log.user_index, chosen)

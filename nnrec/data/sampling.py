@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from nnrec.data.columns import Array
-from nnrec.data.interactions import Interactions
+from nnrec.data.interactions import Interactions, distinct
 
 Rng = np.random.Generator
 Batch = tuple[tuple[Array, ...], Array | None]
@@ -39,7 +39,7 @@ class Negatives:
         if not 0 <= exponent < np.inf:
             raise ValueError(f"Negatives: exponent={exponent!r}, expected a number ≥ 0")
         self.interactions, self.exponent = interactions, exponent
-        pairs = np.unique(interactions.pairs())
+        pairs = distinct(interactions.pairs())
         n_users, n_items = interactions.n_users, interactions.n_items
         user, item = np.divmod(pairs, max(n_items, 1))
         weight = np.ones(n_items, np.int64)
@@ -195,7 +195,7 @@ def _at_least(least: int, *sizes: int) -> tuple[int, ...]:
 def _positives(interactions: Interactions) -> Array:
     if not len(interactions):
         raise ValueError("no event: there is no positive to learn from")
-    return np.unique(interactions.pairs())
+    return distinct(interactions.pairs())
 
 
 def _shuffled(

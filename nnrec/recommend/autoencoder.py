@@ -154,5 +154,7 @@ class AutoEncoder(NetworkModel):
 
     def score_histories(self, histories: Any) -> Array:
         check_fitted(self, "network")
-        scores = self.network.predict(unit_rows(histories), link=False)
+        scores, _ = self.network.layer(
+            self.network.theta, *self.network.inputs(unit_rows(histories))
+        )
         return np.asarray(scores[0] if self.variational else scores)

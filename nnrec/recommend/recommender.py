@@ -274,14 +274,14 @@ class Recommender(Described):
         if (users is None) == (history is None):
             raise ValueError("recommend: give users or history, one of them")
         if history is None:
-            rows = self._rows(users)
-            seen = self.histories[rows]
+            rows, seen = self._rows(users), self.histories
         else:
             seen = self._histories(history if is_lists(history) else [history])
-        for start in range(0, seen.shape[0], BLOCK):
-            own = slice(start, start + BLOCK)
+            rows = np.arange(seen.shape[0])
+        for start in range(0, len(rows), BLOCK):
+            own = rows[start : start + BLOCK]
             model, block = self.model, seen[own]
-            scores = model.score_all(rows[own]) if history is None else model.score_histories(block)
+            scores = model.score_all(own) if history is None else model.score_histories(block)
             yield scores, block
 
     def _histories(self, lists: Sequence[Any]) -> Any:
