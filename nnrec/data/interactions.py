@@ -294,7 +294,8 @@ def distinct(numbers: Array) -> Array:
     array([1, 3])
     """
     numbers = np.sort(numbers, kind="stable")  # a log has runs, which this kind makes use of
-    return numbers[np.append(True, numbers[1:] != numbers[:-1])[: len(numbers)]]
+    first: Array = np.append(True, numbers[1:] != numbers[:-1])[: len(numbers)]
+    return numbers[first]
 
 
 def align(*logs: Interactions) -> tuple[Interactions, ...]:
