@@ -30,6 +30,7 @@ from nnrec import (
     Optimizer,
     RMSProp,
 )
+from nnrec.nn.optimizers import BLOCK
 
 Number = dict[str, float]
 
@@ -196,10 +197,10 @@ def test_defaults_equal_torchs_defaults(rule, settings) -> None:
 @each_rule
 def test_long_vectors_step_like_their_parts(rule, settings) -> None:
     """A step works through θ in blocks; each number must step as if it stood alone."""
-    theta, gradients = problem(3, size=2 * 16_384 + 101, steps=3)
+    theta, gradients = problem(3, size=2 * BLOCK + 101, steps=3)
     settings = settings | {"weight_decay": 0.1}
     whole = stepped(rule(0.03, **settings), theta, gradients)
-    ends = [0, 9_973, 16_381, 16_411, 30_011, theta.size]
+    ends = [0, 9_973, BLOCK - 3, BLOCK + 27, 2 * BLOCK - 2_757, theta.size]
     parts = [
         stepped(rule(0.03, **settings), theta[a:b], gradients[:, a:b])
         for a, b in zip(ends, ends[1:])
@@ -250,7 +251,7 @@ def test_clipping_scales_the_whole_gradient_to_the_norm() -> None:
 
 
 def test_clipping_is_over_all_blocks_and_before_decay() -> None:
-    size = 16_384 + 29
+    size = BLOCK + 29
     theta, g = np.ones(size), np.ones(size)
     after = stepped(SGD(1.0, clip_norm=1.0, weight_decay=0.5), theta, [g])
     np.testing.assert_allclose(after, 0.5 - 1 / math.sqrt(size), rtol=1e-12)

@@ -14,7 +14,7 @@ import numpy as np
 from nnrec.nn.arguments import Array, Described, real_number, whole_number
 
 Rate = float | Callable[[int], float]
-BLOCK = 16_384  # parameters a rule works on at a time, so that its passes stay in the cache
+BLOCK = 131_072  # parameters a rule works on at a time, so that its passes stay in the cache
 STATE = ("steps", "slots", "row_steps")
 
 
