@@ -201,7 +201,9 @@ class Judge:
         alive = [m for m in self.mutants if self.verdicts[m[0]] in ("survived", "no test")]
         text = "\n\n".join(f"{self.verdicts[name]}: {change}" for name, _, change in alive)
         if self.arguments.survivors:
-            (ROOT / self.arguments.survivors).write_text(text + "\n", encoding="utf-8")
+            path = ROOT / self.arguments.survivors
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text + "\n", encoding="utf-8")
         else:
             print(text)
         score = 1 - len(alive) / len(self.mutants)
