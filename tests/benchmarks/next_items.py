@@ -26,7 +26,10 @@ from nnrec.metrics import evaluate_ranking
 from nnrec.recommend import ItemKNN, Popularity, TwoTower  # noqa: F401
 
 FOLDER = Path(os.environ["NNREC_DATA"], "s3rec_beauty")
-TOWERS = "TwoTower(loss='in_batch', batch_size=512, dropout=0.5, epochs=15, rng=seed"
+TOWERS = (
+    "TwoTower(loss='in_batch', batch_size=512, learning_rate=0.002, epochs=15, recency=0.8, "
+    "dropout=0.5, rng=seed"
+)
 MODELS = {
     "Popularity": "Popularity()",
     "ItemKNN, cosine": "ItemKNN()",

@@ -30,9 +30,9 @@ TRIED = [
     "Mean([seed], dim=16, epochs=20, l2=0.02)",
     *(f"Mean([seed], dim=64, epochs=20, l2={l2})" for l2 in (0.05, 0.08, 0.1, 0.2)),
     *(f"Mean([seed], implicit=True, dim=64, epochs=16, l2={l2})" for l2 in (0.08, 0.12, 0.2)),
+    "Mean([seed], implicit=True, dim=64, epochs=16, l2=0.12, batch_size=512)",
     "Mean([seed], implicit=True, dim=128, epochs=12, l2=0.12)",
     "Mean([seed], implicit=True, dim=32, epochs=16, l2=0.12)",
-    MODELS["and who rated what, mean of 5"],
 ]
 
 
@@ -40,7 +40,8 @@ class Mean:
     """The mean prediction of networks that differ in their seed alone."""
 
     def __init__(self, seeds, **settings):
-        self.models = [MatrixFactorization(loss="squared", rng=s, **settings) for s in seeds]
+        settings = {"loss": "squared", "learning_rate": 0.003} | settings
+        self.models = [MatrixFactorization(rng=seed, **settings) for seed in seeds]
 
     def fit(self, train: Interactions) -> None:
         for model in self.models:
