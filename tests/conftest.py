@@ -19,6 +19,8 @@ DATA = os.environ.get("NNREC_DATA")
 LEFT_OUT = pytest.StashKey[list[str]]()
 collect_ignore = ["benchmarks"]  # programs, not tests
 
+collect_ignore = ["benchmarks"]  # programs of minutes; they import one another and read NNREC_DATA
+
 # Times are not what is tested, and a CI run can be repeated.
 hypothesis.settings.register_profile(
     "nnrec", deadline=None, derandomize=bool(os.environ.get("CI")), print_blob=True

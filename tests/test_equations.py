@@ -69,33 +69,39 @@ def by_hand(net, x=X, y=Y):
     return {"z1": z1, "a1": a1, "z2": z2, "a2": a2, "d1": d1, "d2": d2}
 
 
+@pytest.mark.lesson_2
 def test_01_affine():
     layer, theta = layer_of([[1, 2], [3, 4], [5, 6]], [10.0, 20.0])
     z, _ = layer(theta, np.array([[1.0, 0.0, -1.0], [0.5, 0.5, 0.5]]))
     assert z.tolist() == [[6.0, 16.0], [14.5, 26.0]]
 
 
+@pytest.mark.lesson_1
 def test_02_sigmoid():
     z = np.array([-2.0, 0.0, 3.0])
     assert np.allclose(sigmoid(z), 1 / (1 + np.exp(-z)), rtol=1e-15)
 
 
+@pytest.mark.lesson_3
 def test_03_relu():
     assert np.abs(relu(np.array([-2.0, 0.0, 3.0]))).tolist() == [0.0, 0.0, 3.0]
 
 
+@pytest.mark.lesson_3
 def test_04_tanh():
     z = np.array([-2.0, 0.0, 3.0])
     e = np.exp(z)
     assert np.allclose(tanh(z), (e - 1 / e) / (e + 1 / e), rtol=1e-14)
 
 
+@pytest.mark.lesson_2
 def test_05_forward():
     net = network()
     assert isinstance(net.layer, Sequential)
     assert np.allclose(net.predict(X), [by_hand(net)["a2"]], rtol=1e-14)
 
 
+@pytest.mark.lesson_1
 def test_06_output_delta():
     z = np.log([[0.2 / 0.8, 0.8 / 0.2]])
     a, back = Sigmoid()(np.empty(0), z)
@@ -103,12 +109,14 @@ def test_06_output_delta():
     assert np.allclose(delta, (a - Y) * a * (1 - a), rtol=1e-14)
 
 
+@pytest.mark.lesson_2
 def test_07_hidden_delta():
     net, hand = network(), by_hand(network())
     g = net.parameters(net.loss_and_grad(X, Y)[1])
     assert np.allclose(g["dense_1.b"], hand["d1"], rtol=1e-13)
 
 
+@pytest.mark.lesson_1
 def test_08_weight_update():
     net, hand = network(), by_hand(network())
     before = net.parameters()["dense_2.W"].copy()
@@ -117,6 +125,7 @@ def test_08_weight_update():
     assert np.allclose(net.parameters()["dense_2.W"], expected, rtol=1e-13)
 
 
+@pytest.mark.lesson_1
 def test_09_bias_update():
     net, hand = network(), by_hand(network())
     before = net.parameters()["dense_2.b"].copy()
@@ -126,11 +135,13 @@ def test_09_bias_update():
     )
 
 
+@pytest.mark.lesson_1
 def test_10_squared_error():
     pred, target = np.array([[1.0, 2.0], [3.0, 5.0]]), np.array([[0.0, 4.0], [3.0, 4.0]])
     assert MSE()(pred, target)[0] == ((1 + 4) / 2 + (0 + 1) / 2) / 2
 
 
+@pytest.mark.lesson_4
 def test_11_cross_entropy():
     pred, target = np.array([[0.25, 0.75], [0.5, 0.5]]), np.array([[0.0, 1.0], [1.0, 0.0]])
     value, dpred = CategoricalCrossEntropy()(pred, target)
@@ -138,6 +149,7 @@ def test_11_cross_entropy():
     assert np.allclose(dpred, [[0, -1 / 0.75 / 2], [-1 / 0.5 / 2, 0]], rtol=1e-15)
 
 
+@pytest.mark.lesson_2
 def test_12_to_15_document_network():
     net, hand = network(), by_hand(network())
     values, x, start = {}, X, 0
@@ -150,6 +162,7 @@ def test_12_to_15_document_network():
     assert [values[name].shape for name, _ in pairs] == [(1, 4), (1, 4), (1, 2), (1, 2)]
 
 
+@pytest.mark.lesson_1
 def test_16_to_20_worked_example():
     y_hat = np.array([[0.2, 0.8]])
     loss, dy = MSE()(y_hat, Y)
@@ -158,6 +171,7 @@ def test_16_to_20_worked_example():
     assert np.allclose(dy * sigmoid_derivative(y_hat), [[0.016, -0.016]], rtol=1e-12)
 
 
+@pytest.mark.lesson_2
 def test_21_to_22_hidden_delta():
     W2 = np.arange(1.0, 9.0).reshape(4, 2)
     z1 = np.array([[0.1, -0.2, 0.3, -0.4]])
@@ -168,6 +182,7 @@ def test_21_to_22_hidden_delta():
     assert np.allclose(delta, -0.016 * a1 * (1 - a1), rtol=1e-12)  # each row of W2: 1 apart
 
 
+@pytest.mark.lesson_2
 def test_23_to_24_one_step():
     net, hand, rate = network(), by_hand(network()), 0.1
     before = {name: value.copy() for name, value in net.parameters().items()}

@@ -31,11 +31,13 @@ def losses(sign, steps=60, rate=0.2):
     return np.array(seen)
 
 
+@pytest.mark.lesson_1
 def test_01_sign_climbs():
     assert (np.diff(losses(+1)) < 0).all()  # δ = (ŷ − y)…: descends at every step
     assert (np.diff(losses(-1)) > 0).all()  # the document's δ = (y − ŷ)…: climbs at every step
 
 
+@pytest.mark.lesson_2
 def test_02_recursion_needs_the_weights():
     net, (x, y) = document_network(), rows()
     before = net.loss_and_grad(x, y)[1]
@@ -54,6 +56,7 @@ def test_02_recursion_needs_the_weights():
     assert d2.shape != a1.shape  # δ_2 · σ′(z_1) without W_2 can't even be multiplied: (5,2), (5,4)
 
 
+@pytest.mark.lesson_1
 def test_03_worked_example():
     assert np.allclose(sigmoid(Z), [[0.2, 0.8]])
     assert np.allclose(sigmoid_derivative(sigmoid(Z)), [[0.16, 0.16]])
@@ -70,6 +73,7 @@ def test_03_worked_example():
     assert not np.isclose(with_sigma.sum(), printed)
 
 
+@pytest.mark.lesson_4
 def test_04_half_a_cross_entropy():
     rng = np.random.default_rng(0)
     y, y_hat = rng.integers(0, 2, (97, 1)).astype(float), rng.uniform(0.01, 0.99, (97, 1))
@@ -91,6 +95,7 @@ def test_04_half_a_cross_entropy():
     assert whole[-1] == pytest.approx(np.log(y.mean() / (1 - y.mean())), abs=1e-6)
 
 
+@pytest.mark.lesson_1
 def test_05_half_the_sum_is_no_mean():
     half_sum = MSE()(Y_HAT, Y)[0]
     mean = MSE(mean=True)(Y_HAT, Y)[0]
@@ -100,6 +105,7 @@ def test_05_half_the_sum_is_no_mean():
     assert MSE()(*three)[0] == 1.5 and MSE(mean=True)(*three)[0] == 1.0
 
 
+@pytest.mark.lesson_2
 def test_06_output_layer_sees_the_hidden_one():
     net, (x, _) = document_network(), rows(1)
     shapes = [p.shape for p in net.parameters().values()]
@@ -109,6 +115,7 @@ def test_06_output_layer_sees_the_hidden_one():
     assert not np.allclose(net.predict(x), before)
 
 
+@pytest.mark.lesson_7
 def test_07_rows_are_users():
     users = np.array([[1, 0, 1], [1, 1, 0], [0, 1, 0]], float)  # rows: users; columns: items
     net = Network([Dense(3, 1), Sigmoid()], BinaryCrossEntropy(), rng=0, dtype="float64")
@@ -118,6 +125,7 @@ def test_07_rows_are_users():
     assert np.allclose(alone, predictions[1:2], rtol=1e-14)  # and it depends on that row alone
 
 
+@pytest.mark.lesson_6
 def test_08_f1_needs_precision():
     wrong = 2 * 0.85 * 0.80 / (0.85 + 0.80)
     assert round(wrong, 3) == 0.824 and round(wrong, 2) == 0.82
@@ -128,6 +136,7 @@ def test_08_f1_needs_precision():
     assert f1(y, p) == pytest.approx(2 * (2 / 3) * 0.8 / (2 / 3 + 0.8))  # .727, far from .824
 
 
+@pytest.mark.lesson_2
 def test_09_gradients_of_weights_and_biases():
     net, (x, y) = document_network(), rows()
     p, g = net.parameters(), net.parameters(net.loss_and_grad(x, y)[1])
@@ -157,6 +166,7 @@ def test_11_indices():
     assert a1.shape[1] == 4 != y.shape[1]  # the hidden layer's δ has 4 entries, layer 2's has 2
 
 
+@pytest.mark.lesson_3
 def test_12_perceptron():
     """A perceptron's unit is affine, then a function: without that function depth adds nothing."""
     rng = np.random.default_rng(0)

@@ -112,6 +112,7 @@ def test_every_array_is_checked() -> None:
     assert {f.name: f.shape for f in findings} == shapes
 
 
+@pytest.mark.lesson_5
 def test_relu_is_exact_at_its_kink() -> None:
     assert check_gradients(ReLU(), np.zeros((3, 2)), method="complex").error == 0
 
@@ -214,6 +215,7 @@ def test_exact_refuses_floats(layer: Layer) -> None:
         check_gradients(layer, X, method="exact")
 
 
+@pytest.mark.lesson_5
 def test_exact_sees_what_no_tolerance_can() -> None:
     def off(gap):
         return Pointwise(lambda x: x * 3, lambda x: 3 + gap)
@@ -225,6 +227,7 @@ def test_exact_sees_what_no_tolerance_can() -> None:
 # Kinks
 
 
+@pytest.mark.lesson_5
 def test_kinks_are_set_aside_and_counted() -> None:
     x = np.random.default_rng(1).normal(size=(25, 5))
     x[0, 0] = 0
@@ -250,6 +253,7 @@ def test_taylor_accepts_a_piecewise_linear_function_across_its_kinks() -> None:
 # Where the error is
 
 
+@pytest.mark.lesson_5
 @pytest.mark.parametrize("method", ["complex", "central"])
 def test_the_one_wrong_entry_is_named_with_both_values(method: str) -> None:
     def tamper(own):

@@ -282,6 +282,7 @@ def test_positive_label_of_any_kind(metric):
         metric(names, p, positive="Buys")
 
 
+@pytest.mark.lesson_6
 def test_the_documents_f1_takes_precision_not_accuracy():
     """§5.4 reports accuracy .85, recall .80, F1 .82 and calls F1 a mean of the first two."""
     acc, rec = Fraction("0.85"), Fraction("0.80")
@@ -492,6 +493,7 @@ def test_best_threshold_is_the_best_of_all(data, metric, dtype):
     assert value == near(max(every))
 
 
+@pytest.mark.lesson_6
 def test_best_threshold_may_be_to_predict_nobody():
     y, p = [1, 0, 0, 0], [0.1, 0.2, 0.3, 0.9]
     for dtype in (np.float32, np.float64):

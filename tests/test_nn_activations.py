@@ -51,6 +51,7 @@ def test_derivative_from_the_output_is_the_complex_step(name: str, z: np.ndarray
     np.testing.assert_allclose(derivative(f(z)), step, rtol=1e-12, atol=1e-15)
 
 
+@pytest.mark.lesson_3
 @given(z=moderate)
 def test_sigmoid_and_tanh_are_one_curve(z: np.ndarray) -> None:
     np.testing.assert_allclose(2 * sigmoid(2 * z) - 1, tanh(z), rtol=1e-13, atol=1e-15)
@@ -79,6 +80,7 @@ def test_softmax_is_the_definition_and_goes_with_the_columns(z: np.ndarray) -> N
     np.testing.assert_allclose(softmax(z[:, order]), y[:, order], rtol=1e-14)
 
 
+@pytest.mark.lesson_4
 @given(z=arrays(float, (7, 2), elements=st.floats(-300, 300)))
 def test_softmax_of_two_is_the_sigmoid_of_their_difference(z: np.ndarray) -> None:
     difference = z[:, 0] - z[:, 1]
@@ -149,6 +151,7 @@ def test_nan_stays_nan() -> None:
     assert np.isnan(softmax(z)).all()
 
 
+@pytest.mark.lesson_3
 def test_relu_takes_fractions_and_is_flat_at_the_kink() -> None:
     z = np.array([Fraction(-1, 3), Fraction(0), Fraction(2, 7)])
     assert relu(z).tolist() == [0, 0, Fraction(2, 7)]
@@ -156,6 +159,7 @@ def test_relu_takes_fractions_and_is_flat_at_the_kink() -> None:
     assert relu(np.array([0j + 1e-100j])).imag == 0
 
 
+@pytest.mark.lesson_3
 def test_tanh_derivative_keeps_its_digits_where_tanh_nears_one() -> None:
     y = 1 - np.array([2.0**-52, 2.0**-30])
     exact = [Fraction(1) - Fraction(v) ** 2 for v in y]

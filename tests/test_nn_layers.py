@@ -526,6 +526,7 @@ def test_dense_may_decline_the_data_gradient() -> None:
     assert Sigmoid().without_data_gradient().__class__ is Sigmoid
 
 
+@pytest.mark.lesson_3
 def test_relu_is_flat_at_its_kink_and_below() -> None:
     x = np.array([[-1.0, -0.0, 0.0, 5e-324, 2.0]])
     y, back = ReLU()(np.empty(0), x)
@@ -533,6 +534,7 @@ def test_relu_is_flat_at_its_kink_and_below() -> None:
     np.testing.assert_array_equal(back(np.full((1, 5), 3.0), np.empty(0)), [[0, 0, 0, 3, 3]])
 
 
+@pytest.mark.lesson_7
 @pytest.mark.parametrize("dtype", ["int8", "uint16", "int64", "uint64"])
 def test_embedding_adds_up_repeated_ids(dtype: str) -> None:
     ids = np.array([[4, 0], [4, 4], [1, 0]], dtype)
@@ -621,6 +623,7 @@ def test_softmax_layer_is_the_jacobian_product() -> None:
 GENERATORS = [np.random.PCG64, np.random.MT19937, np.random.Philox, np.random.SFC64]
 
 
+@pytest.mark.lesson_6
 @pytest.mark.parametrize("bits", GENERATORS)
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
 def test_dropout_keeps_each_value_with_its_probability(bits: type, rate: float) -> None:
@@ -645,6 +648,7 @@ def test_dropout_leaves_the_mean_as_it_is(rate: float) -> None:
     assert np.count_nonzero(y) == max(1, round((1 - rate) * 65536))
 
 
+@pytest.mark.lesson_6
 @pytest.mark.parametrize("bits", GENERATORS)
 def test_dropout_draws_by_shape_only_and_goes_back_under_the_same_mask(bits: type) -> None:
     layer, masks, states = Dropout(0.4), [], []
@@ -662,6 +666,7 @@ def test_dropout_draws_by_shape_only_and_goes_back_under_the_same_mask(bits: typ
     assert len(set(states)) == 1
 
 
+@pytest.mark.lesson_6
 def test_dropout_draws_anew_each_call_and_nothing_outside_training() -> None:
     rng, x = np.random.default_rng(0), np.ones((13, 7))
     layer = Dropout(0.5)

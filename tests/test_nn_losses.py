@@ -347,6 +347,7 @@ def test_logits_and_probabilities_agree(on_logits, link, on_probabilities, seed,
     np.testing.assert_array_equal(on_logits.inverse_link(z), y)
 
 
+@pytest.mark.lesson_4
 def test_two_classes_are_one_logit() -> None:
     rng = np.random.default_rng(0)
     z, label = rng.normal(size=(13, 2)) * 9, rng.integers(0, 2, 13)
@@ -403,6 +404,7 @@ def test_probabilities_at_the_ends_pass_where_no_logarithm_is_needed() -> None:
     np.testing.assert_array_equal(d, [[0, -1]])
 
 
+@pytest.mark.lesson_4
 def test_extreme_logits_stay_finite() -> None:
     z = np.array([[-1000.0], [1000.0], [0.0]])
     t = np.array([[1.0], [0.0], [1.0]])
@@ -556,6 +558,7 @@ def test_losses_without_a_call_say_so() -> None:
         Incomplete(1)(y3)
 
 
+@pytest.mark.lesson_6
 @pytest.mark.parametrize("strength", [0, 0.1, 3, np.float64(0.1), np.float32(0.5)])
 def test_penalties_are_their_formulas(strength: float) -> None:
     W = np.array([[2.0, -3.0, 0.0], [0.5, -0.25, 1.0]])

@@ -708,6 +708,7 @@ def test_stop_ends_training_after_the_epoch_or_the_step() -> None:
 SCORES = [5.0, 3.0, 7.0, 2.5, 2.5, 6.0, 4.0, 3.5, 1.0, 9.0, 9.0]
 
 
+@pytest.mark.lesson_6
 @pytest.mark.parametrize(
     ("settings", "best"),
     [
@@ -735,6 +736,7 @@ def test_early_stopping_restores_the_best(settings, best) -> None:
     np.testing.assert_array_equal(net.theta, thetas[2 if stopping.mode == "max" else 1])
 
 
+@pytest.mark.lesson_6
 def test_early_stopping_watches_the_validation_loss() -> None:
     net = plain()
     noise = RNG.integers(0, 2, 101)  # nothing to learn: the validation loss soon rises

@@ -22,11 +22,13 @@ def random_log(items: int = 23) -> Interactions:
     return Interactions.from_columns(users, items)
 
 
+@pytest.mark.lesson_7
 def test_popularity_counts_different_users() -> None:
     log = Interactions.from_columns([1, 1, 1, 2, 3], list("aaabb"))
     assert Popularity().fit(log).score_all([2, 0]).tolist() == [[1, 2], [1, 2]]
 
 
+@pytest.mark.lesson_7
 @pytest.mark.parametrize("items", [23, 521])  # one block, and several
 @pytest.mark.parametrize(("kappa", "beta"), [(0.0, 0.0), (0.3, 0.5), (1.7, 1.0)])
 def test_edlae_is_its_definition(items: int, kappa: float, beta: float) -> None:
@@ -44,6 +46,7 @@ def test_edlae_is_its_definition(items: int, kappa: float, beta: float) -> None:
     assert np.allclose(model.score_all(np.arange(len(x))), x @ b, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.lesson_7
 def test_ease_is_a_ridge_regression_of_each_item_on_the_others() -> None:
     log = random_log()
     x = log.csr().toarray().astype(np.float64)

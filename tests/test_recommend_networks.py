@@ -107,6 +107,7 @@ def test_all_items_gradient(softmax: bool) -> None:
     checked(AllItems(5, 7, 3), loss, USERS, target=histories(5))
 
 
+@pytest.mark.lesson_7
 @pytest.mark.parametrize("items", [1, 2])
 @pytest.mark.parametrize("user_bias", [False, True])
 def test_factors_gradient(items: int, user_bias: bool) -> None:
@@ -122,6 +123,7 @@ def test_factors_with_histories_gradient() -> None:
     checked(layer, MSE(), USERS, ITEMS, target=np.array([[1.0], [0.5], [-2.0], [3.0], [0.0]]))
 
 
+@pytest.mark.lesson_7
 def test_fusion_gradient() -> None:
     target = np.array([[1.0], [0], [1], [1], [0]])
     checked(Fusion(5, 7, 3, 0.25), SigmoidCrossEntropy(), USERS, ITEMS, target=target)

@@ -47,6 +47,7 @@ def shop(model=None, log=None) -> Recommender:
     return Recommender(model or EASE(l2=3.0)).fit(random_log() if log is None else log)
 
 
+@pytest.mark.lesson_7
 def test_recommends_the_best_unseen_items() -> None:
     log = random_log()
     model = EASE(l2=3.0).fit(log)
