@@ -16,7 +16,7 @@ import numpy as np
 
 from nnrec import plots
 from nnrec.data import Interactions, Table
-from nnrec.data.columns import Array
+from nnrec.data.columns import Array, factorize, short
 from nnrec.data.holdouts import Holdout, fraction_per_user, leave_one_out
 from nnrec.data.tables import grid
 from nnrec.metrics.comparison import Comparison
@@ -297,13 +297,13 @@ def read_log(table: Table, user: str, item: str, **others: str | None) -> tuple[
     ([7, 8], 1)
     """
     columns = {"user": user, "item": item} | {k: v for k, v in others.items() if v is not None}
-    there = np.ones(len(table), bool)
-    for name in columns.values():
-        there &= np.array([v is not None and v == v for v in table[name].tolist()], bool)
-    kept = table.take(there)
-    whole = {}
+    there = [factorize(table[name])[0] >= 0 for name in columns.values()]
+    kept, whole = table.take(np.all(there, axis=0)), {}
     for name in (user, item):
-        if kept[name].dtype.kind == "f" and not (kept[name] % 1).any():
-            whole[name] = kept[name].astype(np.int64)
+        ids = kept[name]
+        if ids.dtype.kind == "M":
+            raise ValueError(f"column {name!r} holds times, such as {short(ids[0])}, expected ids")
+        if ids.dtype.kind == "f" and (ids == np.rint(ids)).all() and (abs(ids) < 2**53).all():
+            whole[name] = ids.astype(np.int64)
     log = Interactions.from_table(kept.with_columns(whole), **columns)
     return log, len(table) - len(kept)

@@ -12,34 +12,41 @@ from nnrec.data.tables import grid
 from nnrec.data.writing import write_csv
 
 if TYPE_CHECKING:
-    from nnrec.data.interactions import Ids
+    from nnrec.data.interactions import Ids, Interactions
     from nnrec.ranking_study import RankingStudy
+    from nnrec.report import Report
 
 
 def fit_recommender(
     file: str, columns: dict[str, str], model: str | None, out: Path, seed: int
 ) -> int:
     """Choose, judge and file a recommender for a user's event log; columns: user, item, …."""
-    from nnrec.data import Table
-    from nnrec.ranking_study import RankingStudy, read_log
-    from nnrec.report import Report
+    from nnrec.ranking_study import RankingStudy
 
-    log, left_out = read_log(Table.read(file), **columns)
+    log, page, mind = opened(file, columns, Path(file).name)
     study = RankingStudy.plan(log, model, seed=seed)
     out.mkdir(parents=True, exist_ok=True)
-    page = Report(f"What next? {Path(file).name}")
-    if left_out:
-        text = f"{left_out:,} rows have no {' or no '.join(columns.values())} and were left out."
-        print(f"Mind: {text}")
-        page.note(text)
+    print(mind, end="")
     compete(study)
     path = shelve(study, out, columns)
     study.tell(page, {})
     page.save(out / "report.html")
     print(f"{out / 'report.html'}: figures and pictures.")
-    some = shlex.quote(spelled(log.users[0]))
-    print(f"\nGo on: nnrec recommend {path} --user {some}")
+    print(f"\nGo on: nnrec recommend {path} --user {shlex.quote(spelled(log.users[0]))}")
     return 0
+
+
+def opened(file: str, columns: dict[str, str], title: str) -> tuple[Interactions, Report, str]:
+    """The log in a file; a page that notes, and a line that says, what was left out of it."""
+    from nnrec.data import Table
+    from nnrec.ranking_study import read_log
+    from nnrec.report import Report
+
+    page, (log, left_out) = Report(f"What next? {title}"), read_log(Table.read(file), **columns)
+    text = f"{left_out:,} rows have no {' or no '.join(columns.values())} and were left out."
+    if left_out:
+        page.note(text)
+    return log, page, f"Mind: {text}\n" * bool(left_out)
 
 
 def compete(study: RankingStudy, truth: Any = None) -> None:
@@ -116,18 +123,22 @@ def as_known(ids: Ids, said: list[str]) -> list[Any]:
 def judge(model: str, file: str, out: Path) -> int:
     """A filed recommender on later events."""
     from nnrec import load
-    from nnrec.data import Table
+    from nnrec.data.interactions import Ids
     from nnrec.files import describe
-    from nnrec.ranking_study import CUTS, Standing, read_log
-    from nnrec.report import Report
+    from nnrec.ranking_study import CUTS, Standing
 
     about = describe(model)["metrics"]
     if "columns" not in about:
         raise ValueError(f"{model}: not a file of `nnrec fit-recommender`, which names its columns")
-    log, _ = read_log(Table.read(file), about["columns"]["user"], about["columns"]["item"])
-    standing = Standing(load(model).evaluate(log, n=CUTS))
-    print(f"{log}\n\n{standing}")
-    page = Report(f"What next? {Path(model).name} on {Path(file).name}")
+    columns, shop = {name: about["columns"][name] for name in ("user", "item")}, load(model)
+    log, page, mind = opened(file, columns, f"{Path(model).name} on {Path(file).name}")
+    # One code with a letter makes text of all numbers in a file: ids meet by their spelling.
+    log.users, log.items = (
+        Ids(as_known(known, [spelled(id) for id in ids]))
+        for known, ids in ((shop.users, log.users), (shop.items, log.items))
+    )
+    standing = Standing(shop.evaluate(log, n=CUTS))
+    print(f"{mind}{log}\n\n{standing}")
     standing.tell(page)
     out.mkdir(parents=True, exist_ok=True)
     page.save(out / "report.html")

@@ -153,6 +153,21 @@ def test_evaluate_judges_a_recommender_on_later_events(
     assert "<svg" in (folder / "judged" / "report.html").read_text("utf-8")
 
 
+def test_evaluate_meets_ids_by_their_spelling_and_counts_rows_without(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = folder / "out" / "recommender.safetensors"
+    shop = nnrec.load(path)
+    pairs = [(user, item) for user in (7, 30) for item in shop.recommend(user, n=2)[0]]
+    users, items = map(list, zip(*pairs, ("A7", named(5)), (None, named(5))))
+    write_csv(folder / "mixed.csv", {"who": users, "what": items})
+    argv = ["evaluate", str(path), str(folder / "mixed.csv"), "--out", str(folder / "mixed")]
+    assert main(argv) == 0
+    out = capsys.readouterr().out
+    assert "Mind: 1 rows have no who or no what and were left out." in out
+    assert "; 2 users, " in out and "left out: 1 unknown user" in out
+
+
 @pytest.mark.parametrize(
     ("argv", "named"),
     [
@@ -170,6 +185,12 @@ def test_evaluate_judges_a_recommender_on_later_events(
         (["evaluate", "out/recommender.safetensors", "log.csv"], "no event is left to judge"),
         (["evaluate", "out/recommender.safetensors", "one.csv"], "no column 'who'"),
         (["evaluate", "bare", "log.csv"], "which names its columns"),
+        (["evaluate", "out/recommender.safetensors", "codes.csv"], "'unknown user': 2"),
+        (["fit-recommender", "when.csv", "--user", "a", "--item", "b"], "'a' holds times, such as"),
+        (
+            ["fit-recommender", "when.csv", "--user", "b", "--item", "b", "--time", "c"],
+            "times: found 'soon' in row 1, expected numbers or times",
+        ),
     ],
 )
 def test_a_bad_input_is_one_line_and_1(
@@ -182,6 +203,8 @@ def test_a_bad_input_is_one_line_and_1(
     monkeypatch.chdir(folder)
     Path("one.csv").write_text("a,b\n1,2\n3,2\n")
     Path("none.csv").write_text("a,b\n")
+    Path("codes.csv").write_text("who,what\n007,x\n030,x\n")
+    Path("when.csv").write_text("a,b,c\n2024-01-05,2,3\n2024-01-06,2,soon\n")
     nnrec.save(nnrec.Network([nnrec.Dense(2, 1)], nnrec.MSE(), rng=0), "network")
     nnrec.save(nnrec.load("out/recommender.safetensors"), "bare")
     assert main(argv) == 1
@@ -277,6 +300,18 @@ def test_intervals_are_those_of_a_mean() -> None:
         f"{gap.mean():+.4f}",
         f"{gap.mean() - half:+.4f} to {gap.mean() + half:+.4f}",
     ]
+
+
+def test_numbers_are_whole_ids_where_they_are_exact() -> None:
+    for given, expected in (
+        ([7.0, np.nan, 8.0], [7, 8]),
+        ([7.0, np.nan, 8.5], [7.0, 8.5]),
+        ([7.0, np.inf, 8.0], [7.0, np.inf, 8.0]),
+        ([1e30, 2e30, np.nan], [1e30, 2e30]),
+    ):
+        table = nnrec.Table.of({"u": given, "i": list("abc")})
+        users = read_log(table, "u", "i")[0].users.ids
+        assert users == expected and list(map(type, users)) == list(map(type, expected))
 
 
 def test_values_weigh_events_for_ials_and_are_said_to_be_idle_elsewhere() -> None:

@@ -113,6 +113,16 @@ def test_tie_rules_bracket_the_expectation_and_agree_without_ties(world) -> None
         assert np.allclose(found[0].per_user[name], found[2].per_user[name], rtol=0, atol=1e-12)
 
 
+def test_lists_longer_than_the_catalogue_cost_nothing() -> None:
+    scores, truth = np.array([[3.0, 2.0, 1.0]]), np.array([[0, 1, 1]])
+    long, whole = (evaluate_ranking(scores, truth, n=n) for n in (10**15, 3))
+    assert long.lists.tolist() == whole.lists.tolist() == [[0, 1, 2]]
+    for name in ("hit_rate", "recall", "ndcg", "mrr", "map"):
+        assert long[f"{name}@{10**15}"] == whole[f"{name}@3"]
+    assert long[f"precision@{10**15}"] == 2 / 10**15
+    assert long[f"f1@{10**15}"] == pytest.approx(4 / 10**15)
+
+
 def test_constant_scores_earn_nothing_unless_ties_are_won() -> None:
     scores, truth = np.zeros((3, 101)), np.zeros((3, 101), bool)
     truth[:, 5] = True

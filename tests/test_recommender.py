@@ -109,7 +109,8 @@ def test_few_items_are_left() -> None:
     recommender = shop(log=log)
     items, scores = recommender.recommend(1)  # has seen all
     assert items == [] and scores.shape == (0,)
-    assert sorted(recommender.recommend(1, exclude_seen=False, n=10**6)[0]) == ["a", "b", "c"]
+    assert sorted(recommender.recommend(1, exclude_seen=False, n=10**30)[0]) == ["a", "b", "c"]
+    assert len(recommender.similar_items("a", n=10**30)[0]) == 2
     assert sorted(recommender.recommend(2, n=10)[0]) == ["a", "c"]
     assert recommender.recommend(2, among=["c", "b", "not known"])[0] == ["c"]
     assert recommender.recommend(2, without=["c"])[0] == ["a"]

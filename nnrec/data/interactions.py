@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from nnrec.data.columns import Array, short, to_column
+from nnrec.data.columns import Array, factorize, parse, short, to_column
 from nnrec.data.tables import Table
 
 
@@ -170,8 +170,8 @@ class Interactions:
         pairs, cells = len(distinct(self.pairs())), self.n_users * self.n_items
         counts = ((len(self), "event"), (self.n_users, "user"), (self.n_items, "item"))
         events, users, items = (f"{n:,} {what}{'s' * (n != 1)}" for n, what in counts)
-        share = f"{pairs / max(cells, 1) * 100:.3g} %"
-        return f"{events} of {users} and {items}, {pairs:,} different pairs ({share})"
+        share = f"different pair{'s' * (pairs != 1)} ({pairs / max(cells, 1) * 100:.3g} %)"
+        return f"{events} of {users} and {items}, {pairs:,} {share}"
 
     def __repr__(self) -> str:
         return f"Interactions({self})"
@@ -191,11 +191,10 @@ class Interactions:
             raise ValueError(f"weights={weights!r}: expected 'binary', 'count' or 'values'")
         if weights == "values" and self.values is None:
             raise ValueError("weights='values': these interactions have no values")
-        if weights == "binary":
-            pairs = distinct(self.pairs())
-            data = np.ones(len(pairs), np.float32)
-        else:
-            pairs, which = np.unique(self.pairs(), return_inverse=True)
+        pairs = distinct(self.pairs())
+        data = np.ones(len(pairs), np.float32)
+        if weights != "binary":
+            which = np.searchsorted(pairs, self.pairs())
             values = self.values if weights == "values" else None
             data = np.bincount(which, values, len(pairs)).astype(np.float32)
         user, item = np.divmod(pairs, max(self.n_items, 1))
@@ -378,8 +377,12 @@ def _column(values: Any, name: str, kinds: str) -> Array:
     """Numbers or times without a gap; the error names the row."""
     column = to_column(values)
     if column.dtype.kind not in kinds:
-        expected = "numbers or times" if "M" in kinds else "numbers"
-        raise TypeError(f"{name}: found {column.dtype}, expected {expected}")
+        expected, found = "numbers or times" if "M" in kinds else "numbers", str(column.dtype)
+        if column.dtype.kind == "O":
+            words = factorize(column)[1]
+            odd = [word for word in words if parse([word]).dtype.kind not in kinds] or words
+            found = f"{short(odd[0])} in row {column.tolist().index(odd[0])}"
+        raise TypeError(f"{name}: found {found}, expected {expected}")
     bad = ~np.isfinite(column)
     if bad.any():
         row = int(np.argmax(bad))

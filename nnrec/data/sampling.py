@@ -73,8 +73,7 @@ class Negatives:
         last = found - 1
         passed = found > self._first[users][:, None]
         drawn += np.where(passed, self._before[last] + self._own[last], 0) if len(self._own) else 0
-        items: Array = drawn if self.exponent == 0 else np.searchsorted(self._ends, drawn, "right")
-        return items
+        return drawn if self.exponent == 0 else np.searchsorted(self._ends, drawn, "right")
 
 
 class Pointwise:

@@ -60,7 +60,7 @@ class RankingResult:
     """Means by name, `result["ndcg@10"]`, the users' own values, and the protocol; prints all.
 
     per_user: name → (users,) float64, in the order of `users` (indices).  lists: (users, n) item
-    indices, the best first, −1 where there was nothing left.
+    indices, n_items at most, the best first, −1 where there was nothing left.
     """
 
     metrics: dict[str, float]
@@ -148,7 +148,7 @@ def evaluate_ranking(
     if not len(judged):
         raise ValueError("no user has a positive in test: there is nothing to judge")
 
-    blocks, tops = [], []
+    blocks, tops, depth = [], [], min(max(cuts), n_items)
     for start in range(0, len(judged), block):
         own = judged[start : start + block]
         block_scores = _checked_scores(scores(own), own, n_items)
@@ -160,12 +160,12 @@ def evaluate_ranking(
             rivals = truth.copy()
             rivals[_cells(sampled, own)] = True
             block_scores[~rivals] = -np.inf
-        leaders = _leaders(block_scores, max(cuts))
+        leaders = _leaders(block_scores, depth)
         table = _metrics(leaders, block_scores, truth, cuts, ties, denominator)
         if auc:
             table["auc"] = _auc(block_scores, truth)
         blocks.append(table)
-        tops.append(_lists(leaders, len(own), max(cuts)))
+        tops.append(_lists(leaders, len(own), depth))
     per_user = {name: np.concatenate([table[name] for table in blocks]) for name in blocks[0]}
     metrics = {name: _mean(values) for name, values in per_user.items()}
     lists = np.concatenate(tops)
@@ -243,7 +243,7 @@ def _metrics(
     place with the same probability p / e.
     """
     row, item, value = leaders
-    users, depth = len(truth), max(cuts)
+    users, depth = len(truth), min(max(cuts), truth.shape[1])
     positive = truth[row, item].astype(np.int64)
     starts = np.flatnonzero(
         np.append(True, (np.diff(row) != 0) | (np.diff(value) != 0))[: len(row)]
@@ -282,15 +282,15 @@ def _metrics(
     total = truth.sum(axis=1)
     ideal = np.append(0, np.cumsum(discount))
 
-    table = {}
+    table: dict[str, Array] = {}
     for n in cuts:
-        at = n - 1
+        at = min(n, depth) - 1
         d = np.maximum(total if denominator == "relevant" else np.minimum(total, n), 1)
         table[f"hit_rate@{n}"] = hit[:, at]
         table[f"precision@{n}"] = hits[:, at] / n
         table[f"recall@{n}"] = hits[:, at] / d
         table[f"f1@{n}"] = 2 * hits[:, at] / (n + d)
-        table[f"ndcg@{n}"] = gain[:, at] / ideal[np.clip(total, 1, n)]
+        table[f"ndcg@{n}"] = gain[:, at] / ideal[np.clip(total, 1, at + 1)]
         table[f"mrr@{n}"] = reciprocal[:, at]
         table[f"map@{n}"] = average[:, at] / d
     return table

@@ -154,7 +154,6 @@ class AutoEncoder(NetworkModel):
 
     def score_histories(self, histories: Any) -> Array:
         check_fitted(self, "network")
-        scores, _ = self.network.layer(
-            self.network.theta, *self.network.inputs(unit_rows(histories))
-        )
+        x = self.network.inputs(unit_rows(histories))
+        scores, _ = self.network.layer(self.network.theta, *x)
         return np.asarray(scores[0] if self.variational else scores)

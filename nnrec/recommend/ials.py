@@ -76,13 +76,11 @@ class IALS(ScoringModel):
 
     def score_all(self, users: Any) -> Array:
         check_fitted(self, "user_factors")
-        scores: Array = self.user_factors[np.asarray(users)] @ self.item_factors.T
-        return scores
+        return np.asarray(self.user_factors[np.asarray(users)] @ self.item_factors.T)
 
     def score_histories(self, histories: Any) -> Array:
         check_fitted(self, "item_factors")
-        scores: Array = self._solve(histories.tocsr(), self.item_factors) @ self.item_factors.T
-        return scores
+        return np.asarray(self._solve(histories.tocsr(), self.item_factors) @ self.item_factors.T)
 
     def _solve(self, weights: Any, fixed: Array) -> Array:
         """The rows (m, dim) that minimise L for weights (m, n) and the other side's rows (n, dim).

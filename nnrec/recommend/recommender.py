@@ -144,7 +144,8 @@ class Recommender(Described):
         Where the model knows nothing, all its scores being equal, items rank by their number of
         users, and these are the scores.
         """
-        n, allowed = whole_number("recommend", "n", n), np.ones(len(self.items), bool)
+        n = min(whole_number("recommend", "n", n), len(self.items))
+        allowed = np.ones(len(self.items), bool)
         if among is not None:
             allowed[:] = False
             allowed[some_known(self.items, among, "among")] = True
@@ -194,8 +195,8 @@ class Recommender(Described):
             scores = factors @ factors[at[0]] / np.maximum(length * length[at], 1e-30)
         else:
             scores = self.model.score_histories(self._histories([[item]]))[0]
-        scores[at] = -np.inf
-        return self._named(scores, top_n(scores[None], whole_number("similar_items", "n", n))[0])
+        scores[at], n = -np.inf, min(whole_number("similar_items", "n", n), len(scores))
+        return self._named(scores, top_n(scores[None], n)[0])
 
     def explain(self, user: Any, item: Any, *, history: Any = None) -> tuple[list[Any], Array]:
         """ "Because you bought …": (items of the history, what each adds), the largest first.
@@ -251,7 +252,8 @@ class Recommender(Described):
             left_out["seen"] += int(seen.sum())
             test = test.take(~seen)
         if not len(test):
-            raise ValueError(f"evaluate: no event is left to judge; left out: {left_out}")
+            ids = f"known are users {train.users!r}, items {train.items!r}"
+            raise ValueError(f"evaluate: no event is left to judge; left out: {left_out}; {ids}")
         rules: dict[str, Any] = {"n": n, "fold_in": fold_in, "exclude_seen": exclude_seen}
         results: dict[str, RankingResult] = {}
         strong = EASE() if train.n_items <= EASE_ITEMS else ItemKNN()
