@@ -254,6 +254,7 @@ def test_users_without_positives_are_skipped_or_zero() -> None:
     assert (skipped.protocol.users, zero.protocol.users) == (1, 2)
     one = evaluate_ranking(scores, truth, n=1, users=[0])
     assert one.protocol.users_without_positives == 0
+    assert evaluate_ranking(scores, truth, seen=[[0, 1], [1, 1]], n=1).protocol.masked == 1
 
 
 def test_the_protocol_is_printed() -> None:

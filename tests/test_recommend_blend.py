@@ -77,6 +77,16 @@ def test_weights_are_chosen_for_what_is_withheld() -> None:
     assert again.mixture == blend.mixture
 
 
+def test_weights_are_chosen_on_users_of_whom_something_is_withheld(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("nnrec.recommend.blend.CELLS", 1)  # one user
+    single, several = np.arange(37), np.repeat([40, 41], 11)
+    items = np.concatenate([single % 11, np.tile(np.arange(11), 2)])
+    log = Interactions.from_columns(np.concatenate([single, several]), items)
+    assert len(Blend([EASE(l2=3.0), Popularity()]).fit(log).mixture) == 2
+
+
 def test_chosen_blend_recovers_the_planted_world() -> None:
     train, test = planted_world()
     blend = Blend([Popularity(), EASE(l2=3.0)]).fit(train)

@@ -13,6 +13,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 from nnrec.data.formats import NCFSplit, read_lists, read_ncf
 from nnrec.data.interactions import Interactions
+from nnrec.metrics.beyond_accuracy import novelty
 from nnrec.recommend import EASE, EDLAE, IALS, ItemKNN, Popularity, evaluate
 
 
@@ -90,6 +91,25 @@ def test_neighbours_are_scikit_learns(similarity: str) -> None:
     near = ItemKNN(neighbours=3, similarity=similarity).fit(log).item_weights.toarray()
     bound = np.sort(similar, axis=0)[-3]
     assert np.allclose(near, np.where(similar >= bound * (1 - 1e-9), similar, 0), atol=1e-6)
+
+
+@pytest.mark.parametrize("users", range(4, 18))
+def test_neighbours_as_near_as_the_kth_stay_whatever_the_rounding(users: int) -> None:
+    """1 / √(2 n) = 3 / √(18 n), but not in float64 for each n."""
+    of_item = {"j": range(users), "a": [0, 100], "b": [0, 1, 2, *range(200, 215)]}
+    pairs = [(user, item) for item, own in of_item.items() for user in own]
+    log = Interactions.from_columns(*zip(*pairs))
+    weights = ItemKNN(neighbours=1).fit(log).item_weights.toarray()
+    j, a, b = log.items.index(["j", "a", "b"])
+    assert weights[a, j] > 0 and np.isclose(weights[a, j], weights[b, j])
+
+
+def test_users_without_events_weigh_nothing() -> None:
+    log = random_log()
+    idle = log.including(users=range(100, 153))
+    for model in (EDLAE(l2=7.0, beta=0.5), ItemKNN(similarity="bm25")):
+        plain, found = (model.fit(one).score_all(np.arange(log.n_users)) for one in (log, idle))
+        assert np.allclose(plain, found, rtol=1e-6, atol=1e-7)
 
 
 def test_bm25_and_shrink_are_their_definitions() -> None:
@@ -183,6 +203,10 @@ def test_evaluation_wants_one_id_map() -> None:
         evaluate(model, log, log, fold_in=log.including(users=["new"]))
     with pytest.raises(ValueError, match="in test and in seen"):
         evaluate(model, log, log)
+    folded = log.take(log.user_index < 5)
+    result = evaluate(model, log, log, fold_in=folded, exclude_seen=False, n=3)
+    counts = np.bincount(log.csr().indices)
+    assert result["novelty@3"] == novelty(result.lists, counts, log.n_users)
     repeated = evaluate(model, log, log, exclude_seen=False, n=3)
     assert repeated.protocol.masked == 0 and "novelty@3" in repeated.metrics
 

@@ -137,6 +137,7 @@ class ModelContract:
                 model.score_histories(histories)
             return
         found = model.score_histories(histories)
+        assert (histories.data == 1).all(), "the caller's histories are left alone"
         assert found.shape == (log.n_users, log.n_items) and np.isfinite(found).all()
         if self.exact_fold_in:
             expected = model.score_all(np.arange(log.n_users))

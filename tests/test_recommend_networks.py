@@ -18,7 +18,7 @@ from nnrec import (
     storage,
 )
 from nnrec.data.histories import NextItems, Noisy, unit_rows, without
-from nnrec.data.interactions import Interactions
+from nnrec.data.interactions import Interactions, align
 from nnrec.recommend import AutoEncoder, MatrixFactorization, NeuMF, TwoTower, evaluate
 from nnrec.recommend.autoencoder import Coder, EvidenceBound, Sample
 from nnrec.recommend.matrix_factorization import AllItems, AllItemsLoss, Factors
@@ -124,6 +124,37 @@ def test_factors_with_histories_gradient() -> None:
 
 
 @pytest.mark.lesson_7
+def test_factors_with_histories_are_their_definition() -> None:
+    known = histories(5).toarray()
+    layer = Factors(5, 7, 3, True, histories(5))
+    network = Network(layer, MSE(), rng=0, dtype="float64")
+    network.theta[:] = np.random.default_rng(2).normal(size=network.theta.size)
+    w = network.parameters()
+    for u, i, found in zip(USERS, ITEMS, network.predict((USERS, ITEMS))[:, 0]):
+        p, q = w["user.E"][u] + w["user_near.b"], w["item.E"][i] + w["item_near.b"]
+        for j in range(7):
+            if known[u, j]:
+                p = p + w["user_near.W"][j] / known[u].sum() ** 0.5
+        for v in range(5):
+            if known[v, i]:
+                q = q + w["item_near.W"][v] / known[:, i].sum() ** 0.5
+        expected = p @ q + w["user_bias.E"][u, 0] + w["item_bias.E"][i, 0]
+        assert np.isclose(found, expected, rtol=1e-12)
+
+
+def test_what_is_withheld_changes_no_bit_of_a_rating_model() -> None:
+    train, test = ratings(noise=0.3)
+    other = Interactions(test.users, test.items, test.user_index[::-1].copy(), test.item_index)
+    settings = {"loss": "squared", "implicit": True, "epochs": 1}
+    once, again = (
+        MatrixFactorization(3, **settings).fit(align(train, part)[0]).network
+        for part in (test, other)
+    )
+    assert np.array_equal(once.theta, again.theta)
+    near = once.layer.histories
+    assert near.nnz == len(train) and not near[test.user_index, test.item_index].any()
+
+
 def test_fusion_gradient() -> None:
     target = np.array([[1.0], [0], [1], [1], [0]])
     checked(Fusion(5, 7, 3, 0.25), SigmoidCrossEntropy(), USERS, ITEMS, target=target)

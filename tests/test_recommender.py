@@ -114,6 +114,7 @@ def test_few_items_are_left() -> None:
     assert sorted(recommender.recommend(2, n=10)[0]) == ["a", "c"]
     assert recommender.recommend(2, among=["c", "b", "not known"])[0] == ["c"]
     assert recommender.recommend(2, without=["c"])[0] == ["a"]
+    assert recommender.recommend(2, without=["c", "a"])[0] == []
     assert recommender.recommend(2, among=[])[0] == []
 
 
