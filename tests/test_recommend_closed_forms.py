@@ -204,6 +204,8 @@ def test_evaluation_wants_one_id_map() -> None:
     with pytest.raises(ValueError, match="in test and in seen"):
         evaluate(model, log, log)
     folded = log.take(log.user_index < 5)
+    with pytest.raises(ValueError, match="train has learned from pairs of test"):
+        evaluate(model, log, log.take(log.user_index > 4), fold_in=folded)
     result = evaluate(model, log, log, fold_in=folded, exclude_seen=False, n=3)
     counts = np.bincount(log.csr().indices)
     assert result["novelty@3"] == novelty(result.lists, counts, log.n_users)

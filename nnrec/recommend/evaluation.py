@@ -41,6 +41,8 @@ def evaluate(
         for side in ("users", "items"):
             if part is not None and getattr(part, side) != getattr(train, side):
                 raise ValueError(f"{name} and train have different {side}: give them one id map")
+    if fold_in is not None and exclude_seen and np.isin(test.pairs(), train.pairs()).any():
+        raise ValueError("fold_in: train has learned from pairs of test, whose users it knows")
     known = train.csr()
     histories = known if fold_in is None else fold_in.csr()
 
