@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from nnrec import check_gradients, nn
+from nnrec.cli import main
 from nnrec.metrics import best_threshold, f1, recall
 from nnrec.nn.activations import relu_derivative, sigmoid_derivative
 
@@ -134,6 +135,18 @@ def test_a_lesson_names_its_chapter_program_and_tests(number: int) -> None:
     assert set(answered) <= set(asked) and len(answered) >= 2
     row = re.search(rf"^\| {number} \| \[.*", (COURSE / "README.md").read_text("utf-8"), re.M)[0]
     assert LESSONS[number].name in row and f"`lesson_{number}`" in row and programs[0] in row
+
+
+@pytest.mark.parametrize("number", LESSONS)
+def test_the_sheets_of_a_lesson_can_be_made(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = LESSONS[number].read_text(encoding="utf-8")
+    for command in re.findall(r"`nnrec (exercise .*? --seeds) 1-30( --out sheets)`", text):
+        assert main(" 3".join(command).split()) == 0
+    if number != 6:  # its exercises are runs of programs
+        assert len(list(tmp_path.glob("sheets/*-03-key.html"))) >= 1
 
 
 @pytest.mark.parametrize("number", LESSONS)
