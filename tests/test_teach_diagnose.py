@@ -346,6 +346,24 @@ def test_a_backward_function_of_a_layer() -> None:
     assert diagnose(single, Dense(3, 2), X)
 
 
+def test_a_gradient_that_code_leaves_out_is_not_right() -> None:
+    x = np.random.default_rng(3).normal(size=(5, 3))
+
+    def no_bias(theta: Any, x: Any, dy: Any) -> Any:
+        return dy @ theta[:6].reshape(3, 2).T, {"W": x.T @ dy}
+
+    assert diagnose(no_bias, Dense(3, 2), x).names == ["bias-forgotten"]
+    assert not diagnose(lambda *_: (None, np.zeros(8)), Dense(3, 2), x)
+    assert diagnose(lambda theta, x, dy: (None, {}), Sigmoid(), x).worst[0] == "x"
+    net = Network(Dense(3, 2), MSE(), rng=0)
+    y = np.ones((5, 2))
+    assert not diagnose(lambda *_: {}, net, x, target=y)
+    assert not diagnose({}, net, x, target=y)
+    assert not diagnose(None, net, x, target=y, weights={}, optimizer=SGD(0.5))
+    with pytest.raises(ValueError, match="there is no 'w'; there are x, W, b"):
+        diagnose(lambda theta, x, dy: (dy, {"w": x.T @ dy}), Dense(3, 2), x)
+
+
 def test_a_layer_written_as_a_function() -> None:
     def tanh(theta: Any, x: Any, rng: Any = None) -> Any:
         y = np.tanh(x)

@@ -115,7 +115,7 @@ def observed(subject: Any, ours: Any, at: Point, numbers: bool = False) -> Claim
         return total()
     theta, *inputs = lent = [lend(a) for a in (at.theta, *at.inputs)]
     y, back = layer(*lent, rng=at.rng())
-    found, dy, g = named("y", each(lend, y)), dy_of(y), np.zeros(len(theta))
+    found, dy, g = {} if numbers else named("y", each(lend, y)), dy_of(y), np.zeros(len(theta))
     found |= named("x", back(dy, g))
     found |= total() if network else parameters(ours, g)
     if numbers:

@@ -208,9 +208,10 @@ class Answer:
     """
 
     def __init__(self, claim: Claims, halves: Claims, ours: Claims, at: Point | None = None):
-        for name in claim if halves else ():
-            if name not in ours:
-                raise ValueError(f"diagnose: there is no {name!r}; there are {', '.join(ours)}")
+        if unknown := [name for name in claim if name not in ours]:
+            raise ValueError(f"diagnose: there is no {unknown[0]!r}; there are {', '.join(ours)}")
+        if not halves:  # code gives every gradient; one that it leaves out is 0
+            claim = {name: np.zeros_like(a) for name, a in ours.items()} | claim
         self.at, self.claim, self.ours, self.halves = at, claim, ours, halves
         sizes = {name: max(largest(a), largest(ours[name])) for name, a in claim.items()}
         whole = max(sizes.values(), default=0.0)
@@ -242,10 +243,8 @@ class Answer:
         said.wrong = sum(int((gaps[name] > 1).sum()) for name in shown)
 
         def apart(name: str) -> Array:
-            gap = gaps[name] * (gaps[name] > 1)
-            return (
-                gap if np.isinf(gap).any() else abs(self.claim[name] - self.ours[name]) * (gap > 0)
-            )
+            gap, a, b = gaps[name] * (gaps[name] > 1), self.claim[name], self.ours[name]
+            return gap if np.isinf(gap).any() else abs(a - b) * (gap > 0)
 
         name = max(shown, key=lambda name: apart(name).max(initial=0))
         a, b = self.claim[name], self.ours[name]
