@@ -460,6 +460,7 @@ def test_a_wrong_number_of_the_forward_pass_is_said() -> None:
         ("forward", {"digits": 0}, "digits=0"),
         ("forward", {"sizes": (2,)}, r"sizes=\(2,\)"),
         ("forward", {"sizes": (2, 0)}, r"sizes=\(2, 0\)"),
+        ("forward", {"sizes": (2, 7)}, r"sizes=\(2, 7\)"),
         ("forward", {"rows": 7}, "rows=7"),
         ("softmax", {"fractions": True}, "'softmax' has no fractions"),
         ("delta", {"fractions": True}, "'delta' has no fractions"),
