@@ -8,12 +8,14 @@ from collections import Counter
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from nnrec.teach import MISTAKES, exercise
+from nnrec.teach.exercises import patterns
 from nnrec.teach.expressions import evaluate
 from nnrec.teach.kinds import KINDS
 
@@ -471,6 +473,13 @@ def test_a_wrong_number_of_the_forward_pass_is_said() -> None:
 def test_bad_settings_are_named(kind: str, settings: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         exercise(kind, **settings)
+
+
+@pytest.mark.parametrize(("total", "guessed"), [(-1, True), (0, True), (1, True), (0.9, False)])
+def test_a_row_that_sums_to_a_whole_can_be_guessed(total: float, guessed: bool) -> None:
+    values = {"d": np.array([[0.37, total - 0.37]])}
+    sheet: Any = SimpleNamespace(trace=SimpleNamespace(values=values), fractions=False, digits=4)
+    assert bool(list(patterns(sheet, "d", {(0, 0), (0, 1)}))) == guessed
 
 
 def test_what_no_draw_fits_is_said_and_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

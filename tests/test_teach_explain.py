@@ -445,6 +445,20 @@ def test_figures_tell_the_traces_numbers() -> None:
     assert f"{np.sqrt(np.mean(e.trace.values['∂z_1'] ** 2)):.2e}" in texts
 
 
+def test_each_weight_stands_on_its_own_line_in_the_colour_of_its_sign() -> None:
+    e = explain(*document_network())
+    weights = [*e.trace.values["W_1"].ravel(), *e.trace.values["W_2"].ravel()]
+    ends = r'<line x1="([\d.]+)" y1="([\d.]+)" x2="([\d.]+)" y2="([\d.]+)" class="(plus|minus)"'
+    label = r'<text x="([\d.]+)" y="([\d.]+)" text-anchor="middle" class="halo">(.*?)</text>'
+    lines, labels = (re.findall(pattern, e.to("html")) for pattern in (ends, label))
+    assert len(lines) == len(labels) == len(weights)
+    for w, (*corners, sign), (x, y, words) in zip(weights, lines, labels):
+        x1, y1, x2, y2 = map(float, corners)
+        assert sign == ("minus" if w < 0 else "plus") and words.translate(MINUS) == f"{w:.3f}"
+        on_it = y1 + (y2 - y1) * (float(x) - x1) / (x2 - x1)
+        assert abs(float(y) + 2 - on_it) < 0.3 and x1 < float(x) < x2
+
+
 def test_a_notebook_shows_it() -> None:
     e = explain(*document_network())
     frame = e._repr_html_()
