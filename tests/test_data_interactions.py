@@ -89,7 +89,7 @@ def test_missing_id_is_an_error_with_its_row(missing) -> None:
         ({"users": [1, 2], "items": [2]}, (ValueError, "item_index: shape .1,. for 2 users")),
         ({"users": [1], "items": [2], "values": [np.nan]}, (ValueError, "values: found nan")),
         ({"users": [1], "items": [2], "values": [np.inf]}, (ValueError, "found inf in row 0")),
-        ({"users": [1], "items": [2], "values": ["x"]}, (TypeError, "values: found object")),
+        ({"users": [1], "items": [2], "values": ["x"]}, (TypeError, "values: found 'x' in row 0")),
         ({"users": [1], "items": [2], "values": [3, 4]}, (ValueError, "values: shape")),
         ({"users": [1], "items": [2], "times": ["noon"]}, (TypeError, "times: .* or times")),
         ({"users": [1, 1], "items": [2, 3], "times": [1, None]}, (ValueError, "times: .* row 1")),
