@@ -73,7 +73,12 @@ FACTORS: dict[str, dict[str, Any]] = {
         "epochs": [25, 20],
     },
 }
+CODER = {
+    "ncf": {"epochs": 30},
+    "m1": {"epochs": 30, "learning_rate": [0.001, 0.003], "hidden": [600, 256]},
+}
 TOWERS = {"dim": 128, "hidden": 256, "loss": "in_batch", "batch_size": 1024, "window": 10_000}
+TOWERS |= {"epochs": 4}
 
 
 def blend(split: str, networks: int, weight: float, rng: int) -> Blend:
@@ -98,9 +103,9 @@ ROWS: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
         "IALS": (IALS, {"dim": 192, "l2": 0.006}),
         "MatrixFactorization": (MatrixFactorization, FACTORS[split]),
         "NeuMF": (NeuMF, {"dim": 256, "pretrain": True, "learning_rate": 0.0005, "epochs": 2}),
-        "Denoising": (AutoEncoder, {"epochs": 30}),
-        "Variational": (AutoEncoder, {"variational": True, "epochs": 30}),
-        "TwoTower": (TwoTower, {**TOWERS, "epochs": 4}),
+        "Denoising": (AutoEncoder, CODER[split]),
+        "Variational": (AutoEncoder, {"variational": True, **CODER[split]}),
+        "TwoTower": (TwoTower, TOWERS),
         "Blend": (partial(blend, split), {"networks": 3, "weight": [6.0, 12.0, 20.0]}),
     }
     for split in METRICS
