@@ -73,10 +73,11 @@ FACTORS: dict[str, dict[str, Any]] = {
         "epochs": [25, 20],
     },
 }
-CODER = {
+DENOISING: dict[str, dict[str, Any]] = {
     "ncf": {"epochs": 30},
     "m1": {"epochs": 30, "learning_rate": [0.001, 0.003], "hidden": [600, 256]},
 }
+VARIATIONAL = {"variational": True, "epochs": 30, "learning_rate": [0.003, 0.001]}
 TOWERS = {"dim": 128, "hidden": 256, "loss": "in_batch", "batch_size": 1024, "window": 10_000}
 TOWERS |= {"epochs": 4}
 
@@ -103,8 +104,8 @@ ROWS: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
         "IALS": (IALS, {"dim": 192, "l2": 0.006}),
         "MatrixFactorization": (MatrixFactorization, FACTORS[split]),
         "NeuMF": (NeuMF, {"dim": 256, "pretrain": True, "learning_rate": 0.0005, "epochs": 2}),
-        "Denoising": (AutoEncoder, CODER[split]),
-        "Variational": (AutoEncoder, {"variational": True, **CODER[split]}),
+        "Denoising": (AutoEncoder, DENOISING[split]),
+        "Variational": (AutoEncoder, VARIATIONAL),
         "TwoTower": (TwoTower, TOWERS),
         "Blend": (partial(blend, split), {"networks": 3, "weight": [6.0, 12.0, 20.0]}),
     }
