@@ -59,8 +59,8 @@ def forward(draw: Draw) -> Exercise:
 def about_units(draw: Draw, depth: int) -> str:
     """Which activations a network of the difficulty has."""
     if draw.difficulty == 3 and depth > 1:
-        return "tanh after each but the last, and a sigmoid after that"
-    return "a sigmoid after each, {a_1} = σ({z_1})"
+        return "tanh after each layer but the last, and a sigmoid after that"
+    return "a sigmoid after each layer, {a_1} = σ({z_1})"
 
 
 def mean(n: int) -> str:
