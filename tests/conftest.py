@@ -17,8 +17,6 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = Path(find_spec("nnrec").submodule_search_locations[0])  # the nnrec under test
 DATA = os.environ.get("NNREC_DATA")
 LEFT_OUT = pytest.StashKey[list[str]]()
-collect_ignore = ["benchmarks"]  # programs, not tests
-
 collect_ignore = ["benchmarks"]  # programs of minutes; they import one another and read NNREC_DATA
 
 # Times are not what is tested, and a CI run can be repeated.
@@ -83,3 +81,9 @@ def python(tmp_path: Path) -> Callable[..., str]:
         return done.stdout
 
     return run
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A path for a file that the tests of a module write again and again."""
+    return tmp_path_factory.mktemp("files") / "a file 中.safetensors"

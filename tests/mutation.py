@@ -1,7 +1,7 @@
 """The mutation score: mutmut's mutants of a folder, each judged by the tests that reach it.
 
     pip install '.[test,mutation]'
-    python tests/mutation.py nnrec/storage tests/test_storage*.py tests/test_files.py [--jobs 2]
+    python tests/mutation.py nnrec/storage tests/test_storage_*.py tests/test_files.py [--jobs 2]
 
 In a copy of the checkout mutmut puts every mutant of a function beside it.  One pytest session runs
 the tests once, and notes which functions each one calls; then a fork of it for each mutant runs

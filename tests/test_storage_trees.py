@@ -1,0 +1,341 @@
+"""Objects as trees of JSON and arrays: what is packed comes back, a hostile tree is one error."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+import scipy.sparse
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from nnrec import storage
+from nnrec.storage import FormatError, layout
+from tests.stored import (
+    CHARACTERS,
+    CLASSES,
+    DTYPES,
+    NUMERIC,
+    SHAPES,
+    TEXTS,
+    Chain,
+    Dense,
+    Fussy,
+    Stranger,
+    dense,
+    same,
+)
+
+
+def through_file(obj, path):
+    tree, arrays = storage.pack(obj, CLASSES)
+    storage.write(path, arrays, {"tree": tree})
+    arrays, metadata = storage.read(path)
+    return storage.unpack(metadata["tree"], arrays, CLASSES)
+
+
+LETTERS = st.text(CHARACTERS.filter(lambda c: c != "\0"), max_size=1)  # NumPy drops a last NUL
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS | st.binary(max_size=5)
+    | st.sampled_from(DTYPES).map(np.dtype).flatmap(hnp.from_dtype)
+    | st.sampled_from(DTYPES).map(np.dtype)
+)  # fmt: skip
+TIMES = [f"{kind}[{unit}]" for kind in ("M8", "m8") for unit in "Y M W D h m s ms us ns as".split()]
+ARRAYS = (
+    NUMERIC
+    | hnp.arrays(st.sampled_from(TIMES).map(np.dtype), SHAPES)
+    | hnp.arrays(st.sampled_from(["<U1", ">U3", "<U13"]), SHAPES, elements=LETTERS)
+    | hnp.arrays(object, SHAPES, elements=TEXTS | st.none())
+)  # fmt: skip
+CSRS = st.builds(
+    lambda dense, kind: kind(dense),
+    hnp.arrays(
+        st.sampled_from(["?", "f4", "f8", "i4", "u8"]),
+        hnp.array_shapes(min_dims=2, max_dims=2, max_side=7),
+    ),
+    st.sampled_from([scipy.sparse.csr_array, scipy.sparse.csr_matrix]),
+)
+KEYS = st.none() | st.booleans() | st.integers() | st.text(CHARACTERS) | st.binary()
+
+
+def holders(inner):
+    few = st.lists(inner, max_size=3)
+    return (
+        few
+        | few.map(tuple)
+        | st.dictionaries(TEXTS, inner, max_size=3)
+        | st.dictionaries(KEYS | st.tuples(KEYS, KEYS), inner, max_size=3)
+        | st.builds(
+            dense, inner, inner, st.booleans(), st.dictionaries(st.sampled_from("Wb"), inner)
+        )
+        | st.builds(
+            lambda layers, parts: Chain(*layers, **parts),
+            few,
+            st.dictionaries(st.sampled_from(["user", "item", "mlp"]), inner),
+        )
+    )
+
+
+TREES = st.recursive(
+    SCALARS
+    | ARRAYS
+    | CSRS
+    | st.integers(0, 2**200).map(np.random.default_rng)
+    | st.builds(lambda value, n: [value] * n, SCALARS, st.integers(253, 260)),
+    holders,
+    max_leaves=8,
+)
+
+
+@settings(max_examples=300)
+@given(TREES)
+def test_round_trip_of_objects(file, obj):
+    found = through_file(obj, file)
+    assert same(obj, found)
+
+
+@given(TREES)
+def test_packing_is_deterministic_and_copies_no_numbers(obj):
+    tree, arrays = storage.pack(obj, CLASSES)
+    again, arrays_again = storage.pack(obj, CLASSES)
+    assert json.dumps(tree, allow_nan=False) == json.dumps(again) and same(arrays, arrays_again)
+    if isinstance(obj, np.ndarray) and obj.dtype.kind in "biuf":
+        assert arrays["model"] is obj
+
+
+def test_long_lists_and_dicts_become_arrays(file):
+    n = layout.DEPTH * 31 + 7
+    ids = {
+        "str": [f"u{i}" for i in range(n)],
+        "some missing": [None if i % 3 else "中" for i in range(n)],
+        "int": [i - 2**63 for i in range(n)],
+        "float": [math.nan, -0.0, math.inf] * n,
+        "bool": [True, False, False] * n,
+        "tuple": tuple(range(n)),
+        "index": {f"u{i}": i for i in range(n)},
+        "mixed": [1, 2.0, "3", None, b"4", True, (5, "6")] * 300,
+        "wide": [2**63] * 300,
+        "wide and negative": [-(2**63) - 1] * 300,
+    }
+    tree, arrays = storage.pack(ids, {})
+    assert len(json.dumps(tree)) < 40_000
+    assert len(arrays) == 2 + 2 + 1 + 1 + 1 + 1 + 3
+    assert same(through_file(ids, file), ids)
+
+
+def test_256_entries_are_not_long():
+    for n, tags in (256, []), (257, ["$list", "$dict"]):
+        values = [7] * n, {f"{i}": i for i in range(n)}
+        assert [next(iter(storage.pack(v, {})[0])) for v in values if tags] == tags
+        assert tags or [storage.pack(v, {}) for v in values] == [(v, {}) for v in values]
+
+
+def test_arrays_are_named_by_their_path_each_once():
+    layer = Dense(3)
+    layer.W = layer.b = np.eye(3)
+    tree, arrays = storage.pack({"a.b": layer, "a": {"b": layer}, "x\n": np.eye(1)}, CLASSES, "net")
+    assert list(arrays) == ["net.a.b.W", "net.a.b.b", "net.a.b.W'", "net.a.b.b'", "net.x_"]
+    found = storage.unpack(tree, arrays, CLASSES)
+    assert same(found["a.b"], layer) and same(found["a"]["b"], layer)
+
+
+def test_what_is_not_learned_is_not_stored():
+    layer = Dense(3)
+    layer.b, layer.cache = 1, Stranger()
+    tree, _ = storage.pack(Chain(layer), CLASSES)
+    assert tree["arguments"]["layers"]["$tuple"][0]["learned"] == {"b": 1}
+    found = storage.unpack(tree, {}, CLASSES).layers[0]
+    assert found.b == 1 and not hasattr(found, "W") and not hasattr(found, "cache")
+
+
+class Ready:
+    learned = ("theta",)
+
+    def __init__(self, size):
+        self.size, self.theta = size, np.zeros(size, "f4")
+
+
+def test_learned_array_fits_the_one_that_the_constructor_makes():
+    ready = Ready(5)
+    ready.theta += np.arange(5)
+    tree, arrays = storage.pack(ready, {"Ready": Ready})
+    assert same(storage.unpack(tree, arrays, {"Ready": Ready}).theta, ready.theta)
+    for wrong in np.zeros(3, "f4"), np.zeros((5, 1), "f4"), np.zeros(5):
+        with pytest.raises(FormatError, match=r"^model.theta: .*; expected .* \(5,\) and float32"):
+            storage.unpack(tree, {"model.theta": wrong}, {"Ready": Ready})
+    tree["learned"]["theta"] = [0.0] * 5
+    with pytest.raises(FormatError, match=r"^model.theta: list; expected an array"):
+        storage.unpack(tree, arrays, {"Ready": Ready})
+
+
+def test_argument_that_a_file_lacks_takes_its_default():
+    tree = {"$object": "Dense", "arguments": {"inputs": 3}, "learned": {}}
+    assert storage.unpack(tree, {}, CLASSES).outputs == 2
+
+
+Renamed = type("Renamed", (), {"__init__": lambda self, size: None})
+
+
+@pytest.mark.parametrize(
+    ("obj", "error", "words"),
+    [
+        (Stranger(), TypeError, r"^model is a Stranger, .*classes=\{'Stranger': Stranger\}"),
+        (Chain(1, 2, Stranger()), TypeError, r"^model\.layers\[2\] is a Stranger"),
+        (Chain(mlp=[Stranger]), TypeError, r"^model\.parts\.mlp\[0\] is a type"),
+        ({"f": len}, TypeError, r"^model\.f is a builtin"),
+        ([{1, 2}], TypeError, r"^model\[0\] is a set"),
+        (np.zeros(2, "c16"), TypeError, "^model is an array of complex128"),
+        ([np.complex64(1)], TypeError, r"^model\[0\] is an array of complex64"),
+        (np.zeros(2, "S3"), TypeError, r"^model is an array of \|S3"),
+        (np.zeros(2, "f4,i4"), TypeError, "^model is an array of"),
+        (np.zeros(2, "M8"), TypeError, "^model is an array of datetime64"),
+        (np.zeros(2, "M8[7D]"), TypeError, r"^model is an array of datetime64\[7D\]"),
+        (np.zeros(2, np.dtypes.StringDType()), TypeError, "^model is an array of StringDType"),
+        (np.array([1, "a"], object), TypeError, "^model holds 1; expected str and None"),
+        (np.array(["a", "\ud800"], object), ValueError, "^model: .*surrogates"),
+        (np.array(["a", "\ud800"]), ValueError, "^model: a number that is no character"),
+        (np.ma.masked_array([1, 2]), TypeError, "^model is a MaskedArray"),
+        (np.str_, TypeError, "^model is a type"),
+        (scipy.sparse.csc_array(np.eye(2)), TypeError, "^model is a csc_array"),
+        (np.random.Generator(np.random.MT19937(1)), TypeError, "^model: Generator.*default_rng"),
+        (np.random.default_rng(np.random.SeedSequence(1, pool_size=5)), TypeError, "^model: Gen"),
+    ],
+)  # fmt: skip
+def test_what_no_file_can_hold(obj, error, words):
+    with pytest.raises(error, match=words):
+        storage.pack(obj, CLASSES)
+
+
+def test_class_must_keep_its_arguments():
+    obj = Renamed(3)
+    with pytest.raises(TypeError, match=r"^model: Renamed keeps no attribute 'size'"):
+        storage.pack(obj, {"Renamed": Renamed})
+
+
+def test_object_in_itself_and_at_the_deepest_level(file):
+    loop: list = []
+    loop.append(loop)
+    with pytest.raises(ValueError, match="more than 64 levels; does it hold itself"):
+        storage.pack(loop, {})
+    wraps = [(64, lambda x: [x]), (64, lambda x: (x,)), (64, lambda x: {1: x}), (64, Fussy)]
+    for levels, wrap in [*wraps, (32, lambda x: Chain(user=x))]:
+        deep = 0
+        for _ in range(levels):
+            deep = wrap(deep)
+        assert same(through_file(deep, file), deep)
+        with pytest.raises(ValueError, match="more than 64 levels"):
+            storage.pack(wrap(deep), CLASSES)
+
+
+def nested(wrap, levels):
+    tree = 0
+    for _ in range(levels):
+        tree = wrap(tree)
+    return tree
+
+
+def fussy(tree):
+    return {"$object": "Fussy", "arguments": {"size": tree}, "learned": {}}
+
+
+HOSTILE = {
+    "unknown kind": ({"$eval": "1"}, "expected one of the kinds"),
+    "two kinds": ({"$float": "nan", "$array": "f"}, "expected one of the kinds"),
+    "field too many": ({"$array": "f", "shape": [3]}, "expected one of the kinds"),
+    "float": ({"$float": "1.5"}, "expected one of the kinds"),
+    "bytes": ({"$bytes": "0x"}, "non-hexadecimal"),
+    "tuple": ({"$tuple": 3}, "3; expected a list"),
+    "no such array": ({"$array": "x"}, "the array 'x' is not in the file"),
+    "twice": ([{"$array": "f"}, {"$array": "f"}], r"model\[1\]: .*stands there twice"),
+    "list": ({"$list": {"$array": "2d"}}, "expected an array of 1 dim"),
+    "list of list": ({"$list": [1]}, "expected one of the kinds"),
+    "list of times": ({"$list": {"$time": "i", "dtype": "datetime64[s]"}}, "one of the kinds"),
+    "scalar": ({"$scalar": {"$array": "f"}}, "expected an array of 0 dim"),
+    "dtype": ({"$dtype": "f4"}, "expected an array of 1 dim"),
+    "time": ({"$time": "i", "dtype": "datetime64"}, "expected one of the kinds"),
+    "time of floats": ({"$time": "f", "dtype": "datetime64[us]"}, "of float64; expected <i8"),
+    "str": ({"$str": "i"}, "of int64; expected <u4"),
+    "str of no width": ({"$str": "u4 empty"}, "without characters"),
+    "str of 0 dimensions": ({"$str": "u4 0d"}, "without characters"),
+    "surrogate": ({"$str": "u4 surrogate"}, "no character"),
+    "beyond unicode": ({"$str": "u4 big"}, "no character"),
+    "text": ({"$text": "i", "lengths": "u1"}, "of int64; expected u1"),
+    "text too short": ({"$text": "u1", "lengths": "1 2"}, "other lengths than the 4 bytes"),
+    "text too long": ({"$text": "u1", "lengths": "2 3"}, "other lengths than the 4 bytes"),
+    "text of 2 dimensions": ({"$text": "u1 2d", "lengths": "2 2"}, "other lengths"),
+    "negative length": ({"$text": "u1", "lengths": "-2 4"}, "a length of a text"),
+    "sum that overflows": ({"$text": "u1", "lengths": "huge"}, "a length of a text"),
+    "cut in a character": ({"$text": "u1", "lengths": "2 2"}, "can't decode"),
+    "dict": ({"$dict": [1], "values": []}, "zip"),
+    "dict of a key twice": ({"$dict": [1, True], "values": [1, 2]}, "a key twice"),
+    "key that has no hash": ({"$dict": [[1]], "values": [1]}, "unhashable"),
+    "class": ({"$object": "os.system", "arguments": {}, "learned": {}}, "classes={'os.system'"),
+    "argument": ({"$object": "Dense", "arguments": {"x": 1}, "learned": {}}, "'x'; expected what"),
+    "no argument": ({"$object": "Dense", "arguments": {}, "learned": {}}, "missing 1 required"),
+    "learned": (
+        {"$object": "Dense", "arguments": {"inputs": 1}, "learned": {"__class__": 1}},
+        "'__class__'; expected what a Dense has",
+    ),
+    "refusal": ({"$object": "Fussy", "arguments": {"size": -1}, "learned": {}}, "is negative"),
+    "parts": ({"$object": "Chain", "arguments": {"parts": [1]}, "learned": {}}, "^model: "),
+    "rng": ({"$rng": {}, "entropy": 1, "n_children_spawned": 0, "spawn_key": []}, "^model: "),
+    "rng of great memory": (
+        {"$rng": {}, "entropy": 1, "n_children_spawned": 0, "pool_size": 2**40},
+        "expected one of the kinds",
+    ),
+    "65 lists": (nested(lambda tree: [tree], 65), "more than 64 levels"),
+    "65 objects of JSON": (nested(lambda tree: {"x": tree}, 65), "more than 64 levels"),
+    "65 tuples": (nested(lambda tree: {"$tuple": [tree]}, 65), "more than 64 levels"),
+    "65 dicts": (nested(lambda t: {"$dict": [1], "values": [t]}, 65), "more than 64 levels"),
+    "65 objects": (nested(fussy, 65), "more than 64 levels"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_tree_that_pack_did_not_write(case):
+    tree, words = HOSTILE[case]
+    arrays = {
+        "f": np.zeros(3), "2d": np.eye(2), "i": np.arange(3),
+        "u1": np.frombuffer("é中".encode()[1:], "u1"),
+        "u1 2d": np.zeros((2, 2), "u1"), "u4 empty": np.zeros((3, 0), "u4"),
+        "u4 0d": np.array(3, "u4"), "u4 surrogate": np.array([[0xDFFF]], "u4"),
+        "u4 big": np.array([[0x110000]], "u4"), "1 2": np.array([1, 2]), "2 2": np.array([2, 2]),
+        "2 3": np.array([2, 3]), "-2 4": np.array([-2, 4]), "huge": np.array([2**62] * 4 + [4]),
+    }  # fmt: skip
+    with pytest.raises(FormatError, match="^model") as caught:
+        storage.unpack(tree, arrays, CLASSES)
+    caught.match(words)
+
+
+RIGHT = {
+    "kind": "csr_array", "shape": [2, 3], "data": np.ones(3), "indices": np.array([0, 2, 1]),
+    "indptr": np.array([0, 2, 3]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("kind", "csc_array"), ("kind", "random"), ("shape", [1, 3]), ("shape", [3, 3]),
+        ("shape", [2, 2]), ("shape", [2, -3]), ("shape", [2, 2**63]), ("shape", [2, True]),
+        ("shape", [2, 3.0]), ("data", np.ones(2)), ("data", np.ones((3, 1))),
+        ("indices", np.array([0, 3, 1])),
+        ("indices", np.array([0, -1, 1])), ("indices", np.array([0.0, 2, 1])),
+        ("indices", np.array([0, 2, 1], "u8")), ("indices", np.array([[0, 2, 1]])),
+        ("indptr", np.array([1, 2, 3])), ("indptr", np.array([0, 4, 3])),
+        ("indptr", np.array([0, 2, 4])), ("indptr", np.array([0, 3])),
+        ("indptr", np.array([], "i8")),
+    ],
+)  # fmt: skip
+def test_csr_matrix_that_is_none(part, value):
+    def unpack(kind, shape, **arrays):
+        tree = {"$csr": kind, "shape": shape, **{name: name for name in arrays}}
+        return storage.unpack(tree, arrays, {})
+
+    right = unpack(**RIGHT)
+    assert same(right.toarray(), np.array([[1.0, 0, 1], [0, 1, 0]]))
+    with pytest.raises(FormatError, match="^model: "):
+        unpack(**{**RIGHT, part: value})
