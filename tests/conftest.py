@@ -6,11 +6,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import hypothesis
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -18,6 +19,7 @@ PACKAGE = Path(find_spec("nnrec").submodule_search_locations[0])  # the nnrec un
 DATA = os.environ.get("NNREC_DATA")
 LEFT_OUT = pytest.StashKey[list[str]]()
 collect_ignore = ["benchmarks"]  # programs of minutes; they import one another and read NNREC_DATA
+pytest.register_assert_rewrite("tests.specimens")
 
 # Times are not what is tested, and a CI run can be repeated.
 hypothesis.settings.register_profile(
@@ -87,3 +89,10 @@ def python(tmp_path: Path) -> Callable[..., str]:
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A path for a file that the tests of a module write again and again."""
     return tmp_path_factory.mktemp("files") / "a file 中.safetensors"
+
+
+@pytest.fixture(scope="module")
+def strict_arithmetic() -> Iterator[None]:
+    """Overflow, division by zero and invalid operations raise, in every test of a module."""
+    with np.errstate(all="raise", under="ignore"):
+        yield

@@ -24,13 +24,7 @@ elementwise = pytest.mark.parametrize("name", ELEMENTWISE)
 every = pytest.mark.parametrize("f", [sigmoid, relu, tanh, softmax])
 moderate = arrays(float, array_shapes(max_dims=3, max_side=5), elements=st.floats(-30, 30))
 rows = arrays(float, st.tuples(st.integers(1, 5), st.integers(1, 7)), elements=st.floats(-300, 300))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def strict_arithmetic():
-    """Overflow, division by zero and invalid operations raise, in every test of this file."""
-    with np.errstate(all="raise", under="ignore"):
-        yield
+pytestmark = pytest.mark.usefixtures("strict_arithmetic")
 
 
 @elementwise

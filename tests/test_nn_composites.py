@@ -46,13 +46,7 @@ class Pair(Composite):
 
 
 X, IDS = np.random.default_rng(0).normal(size=(11, 3)), np.random.default_rng(1).integers(0, 7, 11)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def strict_arithmetic():
-    """Overflow, division by zero and invalid operations raise, in every test of this file."""
-    with np.errstate(all="raise", under="ignore"):
-        yield
+pytestmark = pytest.mark.usefixtures("strict_arithmetic")
 
 
 def test_parameters_are_named_by_path_in_order() -> None:

@@ -34,6 +34,7 @@ from nnrec import (
 
 Rng = np.random.Generator
 K = 5  # outputs
+pytestmark = pytest.mark.usefixtures("strict_arithmetic")
 
 
 def logits(rng: Rng, n: int) -> np.ndarray:
@@ -114,13 +115,6 @@ def dense(target, dtype: str = "float64") -> np.ndarray:
 
 def near(a, b, rtol: float = 1e-13, atol: float = 1e-14) -> None:
     np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def strict_arithmetic():
-    """Overflow, division by zero and invalid operations raise, in every test of this file."""
-    with np.errstate(all="raise", under="ignore"):
-        yield
 
 
 def test_every_public_loss_has_a_specimen() -> None:
