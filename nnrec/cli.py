@@ -38,8 +38,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"nnrec {__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    command = subparsers.add_parser(
-        "demo",
+    def add(run: Callable[..., int], help: str, description: str) -> argparse.ArgumentParser:
+        command = subparsers.add_parser(spoken(run), help=help, description=description)
+        command.set_defaults(run=run)
+        return command
+
+    of_either = "a file of `nnrec train` or `nnrec fit-recommender`"
+    command = add(
+        commands.demo,
         help="the whole story on a made-up shop, in under a minute",
         description="Make up a shop whose true purchase probabilities are known, plant dirt in its "
         "table, then clean it, extract features, train, and judge the model on unseen rows beside "
@@ -48,12 +54,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         "The exit code is 1 if the model falls short of 97 % of what is achievable, or the "
         "recommender of 88 %.",
     )
-    add_out(command, "demo")
+    add_out(command)
     add_seed(command, "draws the shop, its dirt and the model")
-    command.set_defaults(run=commands.demo)
 
-    command = subparsers.add_parser(
-        "train",
+    command = add(
+        commands.train,
         help="train a model on your table, and report how good it is",
         description="Read a table (.csv, .tsv, also .gz, or .parquet), learn to tell the rows "
         "whose label is the positive value from the rest, and judge the model on a tenth of the "
@@ -86,27 +91,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="N",
         help="rounds of training, at most (default: 10, more for a small table)",
     )
-    add_out(command, "train")
+    add_out(command)
     add_seed(command, "draws the parts and the model")
-    command.set_defaults(run=commands.train)
 
-    command = subparsers.add_parser(
-        "evaluate",
+    command = add(
+        commands.evaluate,
         help="judge a trained model, or a recommender, on another table",
         description="Judge a model on rows whose label is known; the figures are honest only if "
         "none of them was trained on. Or judge a recommender on later events; those that it has "
         "learned from, and of users or items that it doesn't know, are left out and counted. "
         "Writes report.html.",
     )
-    command.add_argument(
-        "model", metavar="MODEL", help="a file of `nnrec train` or `nnrec fit-recommender`"
-    )
+    command.add_argument("model", metavar="MODEL", help=of_either)
     command.add_argument("file", metavar="FILE", help="the table, with the label; or the events")
-    add_out(command, "evaluate")
-    command.set_defaults(run=commands.evaluate)
+    add_out(command)
 
-    command = subparsers.add_parser(
-        "predict",
+    command = add(
+        commands.predict,
         help="a probability for every row of a table",
         description="Print CSV: each row's number, its probability of the positive value, and "
         "whether that reaches the model's threshold.",
@@ -117,10 +118,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.add_argument(
         "--keep", nargs="+", default=[], metavar="COL", help="columns to copy, such as an id"
     )
-    command.set_defaults(run=commands.predict)
 
-    command = subparsers.add_parser(
-        "fit-recommender",
+    command = add(
+        recommending.fit_recommender,
         help="learn from an event log what to recommend, and report how well",
         description="Read a table of events (.csv, .tsv, also .gz, or .parquet), one a row: who "
         "took up what. Withhold an item of each user, the last one if there are times, choose the "
@@ -140,12 +140,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="NAME",
         help=f"{', '.join(names)} (default: edlae, and ials with more than 20,000 items)",
     )
-    add_out(command, "fit-recommender")
+    add_out(command)
     add_seed(command, "draws what is withheld without times, and the model")
-    command.set_defaults(run=recommending.fit_recommender)
 
-    command = subparsers.add_parser(
-        "recommend",
+    command = add(
+        recommending.recommend,
         help="what to recommend to users, or to somebody new",
         description="Print each user's best items with their scores: a table on a terminal, else "
         "CSV. A list of ids is ID,ID,…, quoted as in CSV; @FILE reads one id a line, @- from the "
@@ -166,20 +165,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     command.add_argument("--again", action="store_true", help="items that the user has had, too")
     command.add_argument("--out", type=Path, metavar="CSV", help="write there, not to the screen")
-    command.set_defaults(run=recommending.recommend)
 
-    command = subparsers.add_parser(
-        "inspect",
+    command = add(
+        commands.inspect,
         help="what a model file holds",
         description="Show a model's question, figures, features and layers.",
     )
-    command.add_argument(
-        "model", metavar="MODEL", help="a file of `nnrec train` or `nnrec fit-recommender`"
-    )
-    command.set_defaults(run=commands.inspect)
+    command.add_argument("model", metavar="MODEL", help=of_either)
 
-    command = subparsers.add_parser(
-        "check",
+    command = add(
+        commands.check,
         help="check every gradient, and that every planted mistake is found out",
         description="Check the gradient of every layer, composite and loss and of a set of whole "
         "networks, by each method that applies; then plant each mistake of the catalogue wherever "
@@ -187,10 +182,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "else 1.",
     )
     add_seed(command, "draws sizes and values")
-    command.set_defaults(run=commands.check)
 
-    command = subparsers.add_parser(
-        "explain",
+    command = add(
+        commands.explain,
         help="one step of training, worked out in full",
         description="Show a network at work, the document's 3-4-2 network or one of a model file: "
         "forward pass, loss, backward pass and one update, each step in symbols, with the numbers "
@@ -233,10 +227,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--digits", type=seed, default=4, metavar="N", help="decimals (default: 4)"
     )
     command.add_argument("--out", type=Path, metavar="FILE", help="write there, not to the screen")
-    command.set_defaults(run=commands.explain)
 
-    command = subparsers.add_parser(
-        "exercise",
+    command = add(
+        commands.exercise,
         help="sheets for practice by hand, each with its key",
         description="Write exercise sheets, a different one for each seed, each with its key.",
     )
@@ -249,18 +242,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--format", choices=["html", "markdown", "latex"], default="html", help="of the files"
     )
     command.add_argument("--out", type=Path, default=Path("sheets"), metavar="DIR", help="folder")
-    command.set_defaults(run=commands.exercise)
 
     arguments = vars(parser.parse_args(argv))
-    if arguments["run"] is recommending.fit_recommender:
-        columns = {name: arguments.pop(name) for name in ("user", "item", "value", "time")}
-        arguments["columns"] = {name: column for name, column in columns.items() if column}
     return answer(arguments.pop("run"), arguments)
 
 
 def answer(run: Callable[..., int], arguments: Mapping[str, Any]) -> int:
     """Call a command; what goes wrong with its input is one line on stderr."""
-    name = f"nnrec {run.__name__.replace('_', '-')}"
+    name = f"nnrec {spoken(run)}"
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without θ gets a question mark
     with warnings.catch_warnings():
@@ -281,6 +270,11 @@ def answer(run: Callable[..., int], arguments: Mapping[str, Any]) -> int:
             say(f"{name}: interrupted")
             return 130
     return code
+
+
+def spoken(run: Callable[..., int]) -> str:
+    """The name of a command as it is typed."""
+    return run.__name__.replace("_", "-")
 
 
 def say(text: str) -> None:
@@ -350,8 +344,8 @@ def add_seed(command: argparse.ArgumentParser, what: str) -> None:
     command.add_argument("--seed", type=seed, default=0, metavar="N", help=f"{what} (default: 0)")
 
 
-def add_out(command: argparse.ArgumentParser, name: str) -> None:
-    where = Path(f"nnrec-{name}")
+def add_out(command: argparse.ArgumentParser) -> None:
+    where = Path(command.prog.replace(" ", "-"))
     command.add_argument(
         "--out", type=Path, default=where, metavar="DIR", help=f"for the files (default: ./{where})"
     )

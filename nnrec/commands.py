@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nnrec.data.writing import write_csv
+from nnrec.data.tables import about
+from nnrec.data.writing import make_folder, write_csv
 from nnrec.recommending import compete, judge, shelve
 
 if TYPE_CHECKING:
@@ -32,7 +30,7 @@ def demo(out: Path, seed: int) -> int:
     from nnrec.report import Report
     from nnrec.study import Question, Study
 
-    make(out)
+    make_folder(out)
     made_up = shop(sessions=120_000, rng=seed)
     dirty, ledger = plant_dirt(made_up.sessions, rng=seed)
     write_csv(out / "sessions.csv", {name: dirty[name] for name in dirty})
@@ -93,7 +91,7 @@ def train(file: str, label: str, positive: str | None, out: Path, **choices: Any
 
     with about(file):
         study = Study.plan(Question(label, positive), Table.read(file), **choices)
-        make(out)
+        make_folder(out)
         carry_out(study)
     path = file_away(study, out)
     page = Report(f"{study.question}? {Path(file).name}")
@@ -146,7 +144,7 @@ def evaluate(model: str, file: str, out: Path) -> int:
     classifier, question = trained(model)
     with about(file):
         X, y = question.of(read(file, classifier))
-        make(out)
+        make_folder(out)
         evaluation = Evaluation.of(classifier, question, X, y)
     page = Report(f"{question}? {Path(model).name} on {Path(file).name}")
     for text in question.warnings():
@@ -207,27 +205,10 @@ def trained(model: str) -> tuple[NeuralClassifier, Question]:
     from nnrec.files import describe
     from nnrec.study import Question
 
-    classifier, about = load(model), describe(model)["metrics"]
-    if not isinstance(classifier, NeuralClassifier) or "positive" not in about:
+    classifier, told = load(model), describe(model)["metrics"]
+    if not isinstance(classifier, NeuralClassifier) or "positive" not in told:
         raise ValueError(f"{model}: not a model of `nnrec train`; `nnrec inspect` says what it is")
-    return classifier, Question(about["label"], about["positive"])
-
-
-def make(out: Path) -> None:
-    """Make the folder, or fail before the work and not after it."""
-    out.mkdir(parents=True, exist_ok=True)
-    if not os.access(out, os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(out))
-
-
-@contextmanager
-def about(file: str) -> Iterator[None]:
-    """Name the file in what is said of its table."""
-    try:
-        yield
-    except ValueError as error:
-        text = str(error)
-        raise ValueError(text if text.startswith(file) else f"{file}: {text}") from None
+    return classifier, Question(told["label"], told["positive"])
 
 
 def read(file: str, classifier: NeuralClassifier) -> Table:

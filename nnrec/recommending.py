@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnrec.data.columns import spelled
-from nnrec.data.tables import grid
-from nnrec.data.writing import write_csv
+from nnrec.data.tables import about, grid
+from nnrec.data.writing import make_folder, write_csv
 
 if TYPE_CHECKING:
     from nnrec.data.interactions import Ids, Interactions
@@ -17,15 +18,15 @@ if TYPE_CHECKING:
     from nnrec.report import Report
 
 
-def fit_recommender(
-    file: str, columns: dict[str, str], model: str | None, out: Path, seed: int
-) -> int:
-    """Choose, judge and file a recommender for a user's event log; columns: user, item, …."""
+def fit_recommender(file: str, model: str | None, out: Path, seed: int, **named: str | None) -> int:
+    """Choose, judge and file a recommender for a user's event log; named: user, …: columns."""
     from nnrec.ranking_study import RankingStudy
 
-    log, page, mind = opened(file, columns, Path(file).name)
-    study = RankingStudy.plan(log, model, seed=seed)
-    out.mkdir(parents=True, exist_ok=True)
+    columns = {name: column for name, column in named.items() if column}
+    with about(file):
+        log, page, mind = opened(file, columns, Path(file).name)
+        study = RankingStudy.plan(log, model, seed=seed)
+    make_folder(out)
     print(mind, end="")
     compete(study)
     path = shelve(study, out, columns)
@@ -94,10 +95,9 @@ def recommend(
     if not isinstance(shop, Recommender):
         raise ValueError(f"{model}: no recommender; `nnrec inspect` says what it is")
     asked = None if user is None else as_known(shop.users, user)
-    others = (None if ids is None else as_known(shop.items, ids) for ids in (history, among))
-    rules: Any = dict(zip(("history", "among"), others), without=as_known(shop.items, without))
-    if history is not None:
-        rules["history"] = [rules["history"]]
+    rules: Any = {"among": among and as_known(shop.items, among)}
+    rules["history"] = None if history is None else [as_known(shop.items, history)]
+    rules["without"] = as_known(shop.items, without)
     lists, scores = shop.recommend(asked, n, exclude_seen=not again, **rules)
     whose = [""] if user is None else user
     rows = [
@@ -114,7 +114,7 @@ def recommend(
     return 0
 
 
-def as_known(ids: Ids, said: list[str]) -> list[Any]:
+def as_known(ids: Ids, said: Iterable[str]) -> list[Any]:
     """Ids as the log has them, numbers too, from how they are spelled; unknown ones as they are."""
     spellings = {spelled(id): id for id in ids}
     return [spellings.get(text, text) for text in said]
@@ -127,20 +127,21 @@ def judge(model: str, file: str, out: Path) -> int:
     from nnrec.files import describe
     from nnrec.ranking_study import CUTS, Standing
 
-    about = describe(model)["metrics"]
-    if "columns" not in about:
+    told, shop = describe(model)["metrics"], load(model)
+    if "columns" not in told:
         raise ValueError(f"{model}: not a file of `nnrec fit-recommender`, which names its columns")
-    columns, shop = {name: about["columns"][name] for name in ("user", "item")}, load(model)
-    log, page, mind = opened(file, columns, f"{Path(model).name} on {Path(file).name}")
-    # One code with a letter makes text of all numbers in a file: ids meet by their spelling.
-    log.users, log.items = (
-        Ids(as_known(known, [spelled(id) for id in ids]))
-        for known, ids in ((shop.users, log.users), (shop.items, log.items))
-    )
-    standing = Standing(shop.evaluate(log, n=CUTS))
+    columns = {name: told["columns"][name] for name in ("user", "item")}
+    with about(file):
+        log, page, mind = opened(file, columns, f"{Path(model).name} on {Path(file).name}")
+        make_folder(out)
+        # One code with a letter makes text of all numbers in a file: ids meet by their spelling.
+        log.users, log.items = (
+            Ids(as_known(known, map(spelled, ids)))
+            for known, ids in ((shop.users, log.users), (shop.items, log.items))
+        )
+        standing = Standing(shop.evaluate(log, n=CUTS))
     print(f"{mind}{log}\n\n{standing}")
     standing.tell(page)
-    out.mkdir(parents=True, exist_ok=True)
     page.save(out / "report.html")
     print(f"\nFigures and pictures: {out / 'report.html'}")
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import filecmp
 import io
+import os
 import sys
 from pathlib import Path
 
@@ -174,7 +175,10 @@ def test_evaluate_meets_ids_by_their_spelling_and_counts_rows_without(
         (["fit-recommender", "no.csv", "--user", "a", "--item", "b"], "no.csv: No such file"),
         (["fit-recommender", "log.csv", "--user", "x", "--item", "what"], "no column 'x'"),
         (["fit-recommender", "later.csv", "--user", "what", "--item", "at"], "no column 'at'"),
-        (["fit-recommender", "one.csv", "--user", "a", "--item", "b"], "two different items"),
+        (
+            ["fit-recommender", "one.csv", "--user", "a", "--item", "b"],
+            "no user has two different items",
+        ),
         (["fit-recommender", "none.csv", "--user", "a", "--item", "b"], "expected at least one"),
         (["recommend", "out/recommender.safetensors", "--user", "7,nobody"], "'nobody'"),
         (["recommend", "out/recommender.safetensors", "--user", "7.0"], "unknown user '7.0'"),
@@ -182,11 +186,17 @@ def test_evaluate_meets_ids_by_their_spelling_and_counts_rows_without(
         (["recommend", "out/recommender.safetensors", "--user", "7", "--among", "鞋"], "among"),
         (["recommend", "network", "--user", "7"], "no recommender"),
         (["recommend", "log.csv", "--user", "7"], "log.csv"),
-        (["evaluate", "out/recommender.safetensors", "log.csv"], "no event is left to judge"),
+        (
+            ["evaluate", "out/recommender.safetensors", "log.csv"],
+            "log.csv: evaluate: no event is left to judge",
+        ),
         (["evaluate", "out/recommender.safetensors", "one.csv"], "no column 'who'"),
         (["evaluate", "bare", "log.csv"], "which names its columns"),
         (["evaluate", "out/recommender.safetensors", "codes.csv"], "'unknown user': 2"),
-        (["fit-recommender", "when.csv", "--user", "a", "--item", "b"], "'a' holds times, such as"),
+        (
+            ["fit-recommender", "when.csv", "--user", "a", "--item", "b"],
+            "when.csv: column 'a' holds times, such as",
+        ),
         (
             ["fit-recommender", "when.csv", "--user", "b", "--item", "b", "--time", "c"],
             "times: found 'soon' in row 1, expected numbers or times",
@@ -211,6 +221,20 @@ def test_a_bad_input_is_one_line_and_1(
     out, err = capsys.readouterr()
     assert err.startswith(f"nnrec {argv[0]}: ") and err.count("\n") == 1 and named in err
     assert not out
+
+
+@pytest.mark.parametrize("command", ["fit-recommender", "evaluate"])
+def test_a_locked_folder_is_said_before_the_work(
+    command: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "locked")
+    argv = on(folder, "locked")
+    if command == "evaluate":
+        model = str(folder / "out" / "recommender.safetensors")
+        argv = [model, str(folder / "later.csv"), *argv[-2:]]
+    assert main([command, *argv]) == 1
+    out, err = capsys.readouterr()
+    assert not out and "locked: Permission denied" in err
 
 
 @pytest.mark.parametrize(

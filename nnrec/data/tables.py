@@ -16,6 +16,7 @@ import zlib
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
@@ -412,6 +413,16 @@ def _read_parquet(path: Path) -> Any:
             return read(file)
         except Exception as error:
             raise ValueError(f"{path}: found no Parquet file: {error}") from error
+
+
+@contextmanager
+def about(file: str) -> Iterator[None]:
+    """Name the file in what is said of its table."""
+    try:
+        yield
+    except ValueError as error:
+        text = str(error)
+        raise ValueError(text if text.startswith(file) else f"{file}: {text}") from None
 
 
 def grid(lines: Sequence[Sequence[str]], align: str) -> str:

@@ -1,8 +1,10 @@
-"""Writing: columns as a CSV file or on a stream, such that `Table.read` reads them again."""
+"""Writing: columns as CSV, such that `Table.read` reads them again, and the folder for files."""
 
 from __future__ import annotations
 
 import csv
+import errno
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -24,3 +26,10 @@ def write_csv(to: Path | TextIO, columns: Mapping[str, Iterable[Any]]) -> None:
     writer.writerow(columns)
     cells = [["" if v is None or v != v else v for v in column] for column in columns.values()]
     writer.writerows(zip(*cells))
+
+
+def make_folder(out: Path) -> None:
+    """Make the folder, or fail before the work and not after it."""
+    out.mkdir(parents=True, exist_ok=True)
+    if not os.access(out, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(out))
