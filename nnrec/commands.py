@@ -306,7 +306,7 @@ def filed_example(model: str, data: str, row: int, label: list[str]) -> tuple[Ne
     import numpy as np
 
     from nnrec import Network, Table, load
-    from nnrec.data.columns import factorize
+    from nnrec.data.columns import missing
 
     network, table = load(model), Table.read(data)
     if row > len(table):
@@ -323,7 +323,7 @@ def filed_example(model: str, data: str, row: int, label: list[str]) -> tuple[Ne
         return network, x, y[:, 0] if network.loss.takes_labels and len(names) == 1 else y
     classifier, question = trained(model)
     X, y = question.of(table)
-    at = np.flatnonzero(factorize(table[question.label])[0] >= 0) == row - 1
+    at = np.flatnonzero(~missing(table[question.label])) == row - 1
     if not at.any():
         raise ValueError(f"{data}: row {row} has no {question.label!r}, so it has no loss")
     return classifier.networks_[0], classifier.inputs(X.take(at)), y[at].astype(float)

@@ -16,7 +16,7 @@ import numpy as np
 
 from nnrec import plots
 from nnrec.data import Interactions, Table
-from nnrec.data.columns import Array, factorize, short
+from nnrec.data.columns import Array, missing, short
 from nnrec.data.holdouts import Holdout, fraction_per_user, leave_one_out
 from nnrec.data.tables import grid
 from nnrec.metrics.comparison import Comparison
@@ -297,8 +297,8 @@ def read_log(table: Table, user: str, item: str, **others: str | None) -> tuple[
     ([7, 8], 1)
     """
     columns = {"user": user, "item": item} | {k: v for k, v in others.items() if v is not None}
-    there = [factorize(table[name])[0] >= 0 for name in columns.values()]
-    kept, whole = table.take(np.all(there, axis=0)), {}
+    gaps = np.any([missing(table[name]) for name in columns.values()], axis=0)
+    kept, whole = table.take(~gaps), {}
     for name in (user, item):
         ids = kept[name]
         if ids.dtype.kind == "M":

@@ -17,7 +17,7 @@ import numpy as np
 
 from nnrec import metrics, plots
 from nnrec.data import Categories, Cleaning, Clip, DropDuplicates, Fill, Table, equal_rows, split
-from nnrec.data.columns import Array, factorize, short, spelled
+from nnrec.data.columns import Array, factorize, missing, short, spelled
 from nnrec.data.tables import grid
 from nnrec.estimators import NeuralClassifier
 from nnrec.metrics.classification import Metric
@@ -253,8 +253,8 @@ class Study:
             raise ValueError(f"no column is left beside {question.label!r} to learn from")
         X, y = question.of(table)
         for name in filter(None, (group, time)):
-            if missing := np.count_nonzero(factorize(X[name])[0] < 0):
-                found = f"missing in {missing:,} of {len(X):,} rows"
+            if gaps := np.count_nonzero(missing(X[name])):
+                found = f"missing in {gaps:,} of {len(X):,} rows"
                 raise ValueError(f"column {name!r} is {found}, expected a value in each")
         if time is not None and X.types[time] in ("text", "boolean"):
             raise ValueError(f"column {time!r} is {X.types[time]}, expected datetime or number")
@@ -413,8 +413,7 @@ def auc_alone(name: str, train: Table, y: Array, held: Table, y_held: Array) -> 
         shares = (np.bincount(codes + 1, y, len(values) + 1) + y.mean()) / (counts + 1)
         score = dict(zip([None, *values.tolist()], shares.tolist()))
         column = np.array([score.get(value, y.mean()) for value in column.tolist()])
-    missing = column != column
-    order = np.where(missing, -np.inf, column.astype(np.float64))
+    order = np.where(missing(column), -np.inf, column.astype(np.float64))
     area = metrics.roc_auc(y_held, order)
     return max(area, 1 - area)
 

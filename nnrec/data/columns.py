@@ -134,6 +134,16 @@ def factorize(column: Array) -> tuple[Array, Array]:
     return codes, _objects(index)
 
 
+def missing(column: Array) -> Array:
+    """Where a column has no value, (n,) bool.
+
+    >>> missing(to_column(["S", None]))
+    array([False,  True])
+    """
+    gaps: Array = column == np.array(None) if column.dtype.kind == "O" else column != column
+    return gaps
+
+
 class Misfit(ValueError):
     """A value that a column cannot hold: its row, itself, and what was expected."""
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from nnrec.data.columns import Array, factorize
+from nnrec.data.columns import Array, factorize, missing
 from nnrec.data.encodings import (
     LARGEST,
     Boolean,
@@ -175,25 +175,25 @@ class Column:
                 raise ValueError(
                     f"column {self.name!r} is {self.type}; {encoding} takes {' or '.join(wanted)}"
                 )
-        values, missing = self._read(table, " of the training rows")
+        values, gaps = self._read(table, " of the training rows")
         self.fill = ""
         if self.type != "text":
-            present = np.sort(values[~missing]).astype(float if self.type == "number" else int)
+            present = np.sort(values[~gaps]).astype(float if self.type == "number" else int)
             middle = present[(len(present) - 1) // 2 :][:1]
             self.fill = middle.sum().item()  # 0 if all are missing
         own = any(encoding.has_unknown for encoding in self.encodings)
-        self.flag = bool(missing.any() and not missing.all() and not own)
+        self.flag = bool(gaps.any() and not gaps.all() and not own)
         with _named(self.name):
             for encoding in self.encodings:
-                encoding.fit(self._seen_by(encoding, values, missing))
+                encoding.fit(self._seen_by(encoding, values, gaps))
         return self
 
     def transform(self, table: Table) -> list[Any]:
         """One block of matrix columns per encoding, and last the column that says "missing"."""
-        values, missing = self._read(table)
+        values, gaps = self._read(table)
         with _named(self.name):
-            blocks = [e.transform(self._seen_by(e, values, missing)) for e in self.encodings]
-        return blocks + [missing[:, None].astype(float)] * self.flag
+            blocks = [e.transform(self._seen_by(e, values, gaps)) for e in self.encodings]
+        return blocks + [gaps[:, None].astype(float)] * self.flag
 
     @property
     def outputs(self) -> list[str]:
@@ -214,24 +214,22 @@ class Column:
             rows = zip(*(table[source] for source in self.sources))
             texts = [" ".join(filter(None, row)) or None for row in rows]
             values = np.array(texts, dtype=object)
-        if self.type == "text":
-            return values, np.array([value is None for value in values], bool)
-        missing = values != values
+        gaps = missing(values)
         if self.type == "number":
-            far = ~(np.abs(values.astype(float)) <= LARGEST) & ~missing
+            far = ~(np.abs(values.astype(float)) <= LARGEST) & ~gaps
             if far.any():
                 row = int(np.argmax(far))
                 raise ValueError(
                     f"column {self.name!r}, row {row}{which}: found {values[row]}, "
                     f"expected a number within ±{LARGEST:g}"
                 )
-        return values, missing
+        return values, gaps
 
-    def _seen_by(self, encoding: Encoding, values: Array, missing: Array) -> Array:
-        if encoding.has_unknown or not missing.any():
+    def _seen_by(self, encoding: Encoding, values: Array, gaps: Array) -> Array:
+        if encoding.has_unknown or not gaps.any():
             return values
         fill = np.datetime64(self.fill, "us") if self.type == "datetime" else self.fill
-        return np.where(missing, fill, values)
+        return np.where(gaps, fill, values)
 
 
 FEW = 20

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from nnrec.data.columns import Array, factorize, short, spelled, to_column, type_of
+from nnrec.data.columns import Array, factorize, missing, short, spelled, to_column, type_of
 from nnrec.data.splits import equal_rows
 from nnrec.data.tables import Table
 
@@ -82,7 +82,7 @@ class DropMissing(RowRule):
         return _listed(self.columns)
 
     def matches(self, table: Table) -> Array:
-        gaps = [_missing(table[name]) for name in self.needs()]
+        gaps = [missing(table[name]) for name in self.needs()]
         return np.asarray(np.logical_or.reduce(gaps, axis=0))
 
     def __str__(self) -> str:
@@ -289,7 +289,7 @@ class Fill(CellRule):
         types = "integer number datetime" + " boolean text" * (self.how != "median")
         self.values, self.flagged, self.skipped = {}, [], {}
         for name in _chosen(self, self.columns, table, label, types):
-            column, gaps = table[name], _missing(table[name])
+            column, gaps = table[name], missing(table[name])
             median = self.how == "median" or self.how is None and column.dtype.kind in "ifM"
             present = column[~gaps]
             if median:
@@ -307,7 +307,7 @@ class Fill(CellRule):
         return self
 
     def transform(self, table: Table) -> dict[str, Array]:
-        gaps = {name: _missing(table[name]) for name in self.values}
+        gaps = {name: missing(table[name]) for name in self.values}
         new = {}
         for name, value in self.values.items():
             new[name] = table[name].copy() if gaps[name].any() else table[name]
@@ -360,8 +360,3 @@ def _comparable(value: Any, table: Table, name: str) -> Any:
     if isinstance(value, str) != (type_ == "text"):
         raise ValueError(f"column {name!r} is {type_}, and {value!r} cannot be one of its values")
     return value
-
-
-def _missing(column: Array) -> Array:
-    gaps: Array = column == np.array(None) if column.dtype.kind == "O" else column != column
-    return gaps

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nnrec.data import Table
-from nnrec.data.columns import Misfit, factorize, to_column
+from nnrec.data.columns import Misfit, missing, to_column
 from nnrec.data.encodings import LARGEST
 from nnrec.nn.arguments import Array
 
@@ -117,8 +117,8 @@ def class_labels(y: Any) -> Array:
             raise ValueError(f"y, row {misfit.row}: {misfit}") from None
         except (TypeError, ValueError) as error:
             raise type(error)(f"y: {error}") from None
-    if (missing := factorize(y)[0] < 0).any():
-        row = int(np.argmax(missing))
+    if (gaps := missing(y)).any():
+        row = int(np.argmax(gaps))
         raise ValueError(f"y is missing in row {row}; leave rows without a label out")
     if y.dtype.kind == "M":
         raise ValueError(f"y holds {y.dtype}. Unknown label type: expected text or whole numbers")
