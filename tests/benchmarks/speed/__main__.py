@@ -36,7 +36,8 @@ class Contestant:
     """A worker that waits for its turns; of a cold row, a new one for each turn."""
 
     def __init__(self, row: Row, name: str, settings: dict[str, Any]) -> None:
-        self.row, self.name, self.rounds = row, name, []  # type: ignore[var-annotated]
+        self.row, self.name = row, name
+        self.rounds: list[Line] = []
         worker = [sys.executable, "-m", "tests.benchmarks.speed.worker"]
         self.command = [*worker, row.module, name, json.dumps(settings)]
         if not row.module:
@@ -47,15 +48,15 @@ class Contestant:
             self.warm = self.reply()
 
     def start(self, *more: str) -> Any:
-        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         self.log = tempfile.TemporaryFile("w+")
-        pipes["stderr"] = self.log
         return subprocess.Popen(
             [*self.command, *more],
             env=os.environ | dict.fromkeys(THREADS, "1"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
             cwd=ROOT,
             text=True,
-            **pipes,
         )
 
     def reply(self) -> Line:
@@ -99,17 +100,17 @@ def measure(row: Row, settings: dict[str, Any], peers: list[str], options: Any) 
     by_name = {c.name: c.rounds for c in contestants}
     outcomes = {c.name: (c.warm or c.rounds[-1])["outcome"] for c in contestants}
     row.check(outcomes)
-    units = {r["units"] for name, rounds in by_name.items() for r in rounds}
+    units = {r["units"] for rounds in by_name.values() for r in rounds}
     assert len(units) == 1, f"{row.name}: steps counted {units}"
     line: Line = {"row": row.name, "settings": settings, "unit": row.unit, "steps": units.pop()}
     line |= {"missing": missing, "contestants": {}}
-    for name, rounds in by_name.items():
-        figures: Line = {"outcome": outcomes[name], "versions": rounds[-1]["versions"]}
-        figures["peak"] = max(r["peak"] for r in rounds)
-        if warm := contestants[present.index(name)].warm:
-            figures["first"] = warm["wall"]
+    for c in contestants:
+        figures: Line = {"outcome": outcomes[c.name], "versions": c.rounds[-1]["versions"]}
+        figures["peak"] = max(r["peak"] for r in c.rounds)
+        if c.warm:
+            figures["first"] = c.warm["wall"]
         for clock in ("wall", "cpu"):
-            own, ours = ([r[clock] for r in by_name[n]] for n in (name, row.ours))
+            own, ours = ([r[clock] for r in rounds] for rounds in (c.rounds, by_name[row.ours]))
             figures[clock] = {
                 "rounds": own,
                 "median": median(own),
@@ -117,7 +118,7 @@ def measure(row: Row, settings: dict[str, Any], peers: list[str], options: Any) 
                 "nnrec / this": median(a / b for a, b in zip(ours, own)),
                 "best nnrec / best": min(ours) / min(own),
             }
-        line["contestants"][name] = figures
+        line["contestants"][c.name] = figures
     return line
 
 

@@ -52,11 +52,9 @@ def versions() -> dict[str, str]:
 def main(module: str, contestant: str, settings: str, once: bool) -> None:
     reply, sys.stdout = sys.stdout, sys.stderr  # libraries print what they like
     warnings.simplefilter("ignore")
-    began, used = time.perf_counter(), time.process_time()
     prepare = getattr(import_module(f"tests.benchmarks.speed.{module}"), contestant)
     job = json.loads(settings)
     work, outcome = prepare(job)
-    ready = time.perf_counter() - began
     while True:
         began, used = time.perf_counter(), time.process_time()
         units = sum(work() for _ in range(job.get("epochs", 1)))
@@ -64,7 +62,7 @@ def main(module: str, contestant: str, settings: str, once: bool) -> None:
             "wall": (time.perf_counter() - began) / units,
             "cpu": (time.process_time() - used) / units,
         }
-        times |= {"units": units, "peak": peak(), "ready": ready, "outcome": outcome()}
+        times |= {"units": units, "peak": peak(), "outcome": outcome()}
         times["versions"] = {} if once else versions()
         print(json.dumps(times), file=reply, flush=True)
         if once or not sys.stdin.readline():
