@@ -15,8 +15,9 @@ def reads_data(path: Path) -> bool:
     return "NNREC_DATA" in path.read_text(encoding="utf-8")
 
 
-def test_there_are_examples() -> None:
-    assert EXAMPLES
+def test_each_example_is_linked_from_a_page() -> None:
+    pages = "".join(page.read_text("utf-8") for page in EXAMPLES[0].parents[1].glob("docs/**/*.md"))
+    assert not [path.name for path in EXAMPLES if f"examples/{path.name})" not in pages]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
