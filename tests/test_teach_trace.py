@@ -174,6 +174,7 @@ def test_the_tampered_step_is_named() -> None:
         (lambda t: t.update(dtype="float16"), "no trace"),
         (lambda t: t["given"][0][2].update(shape=[2, 2]), "no trace"),
         (lambda t: t.pop("steps"), "no trace"),
+        (lambda t: t.update(dtype="float32"), "no trace .*no value of float32 is given"),
         (lambda t: t["steps"][0].update(form=5), "step z_1 .* can't be evaluated"),
         (lambda t: t["steps"][0]["value"]["numbers"].__setitem__(0, "1/0"), "no trace"),
         (lambda t: t["steps"][0]["value"].update(dtype="int64", numbers=[10**30] * 4), "no trace"),

@@ -160,6 +160,8 @@ class Trace:
             given, steps = tree.pop("given"), tree.pop("steps")
             trace = cls(**tree)
             TOLERANCE[trace.dtype]
+            if trace.dtype not in {value["dtype"] for _, _, value in given}:
+                raise ValueError(f"no value of {trace.dtype} is given")
             for name, about, value in given:
                 trace.given[name], trace.values[name] = about, unpacked(value)
             for step in steps:
