@@ -210,13 +210,10 @@ class Network:
                 raise ValueError(f"{optimizer!r}: no learning rate fits the parameter {name}")
             if self.is_frozen(name):
                 continue
-            if name in rows:
-                segments.append(Segment(start, stop, rate, rows[name], prod(shape[1:])))
-                continue
-            last = segments[-1] if segments else None
+            last = segments[-1] if segments and name not in rows else None
             if last and last.rows is None and last.stop == start and last.rate is rate:
                 start = segments.pop().start
-            segments.append(Segment(start, stop, rate))
+            segments.append(Segment(start, stop, rate, rows.get(name), prod(shape[1:])))
         return segments
 
     def summary(self) -> str:

@@ -240,8 +240,7 @@ def fit(
         if class_weight is not None:
             weight = class_weights(target, class_weight, weight).astype(network.dtype)
         data = (xs, labels)
-        size = whole_number("fit", "batch_size", batch_size)
-        source = Batches(xs, target, weight, size, shuffle)
+        source = Batches(xs, target, weight, whole_number("fit", "batch_size", batch_size), shuffle)
     if validation_data is not None:
         checked_batch(network, *validation_data)
     for callback in callbacks:

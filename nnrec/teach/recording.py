@@ -170,16 +170,9 @@ class Recorder:
         value = np.array(self.evaluated(form, local) if value is None else value)
         if self.exact and any(isinstance(number, float) for number in value.flat):
             raise TypeError(f"{subject!r} gives floats")
-        step = Step(
-            name,
-            kind,
-            part,
-            "" if subject is None else repr(subject),
-            form or f"{owner}({', '.join(operands)})",
-            operands,
-            value,
-            param,
-        )
+        layer = "" if subject is None else repr(subject)
+        form = form or f"{owner}({', '.join(operands)})"
+        step = Step(name, kind, part, layer, form, operands, value, param)
         if again is not None:
             step.check, step.method = np.array(again), "called again"
         self.trace.steps.append(step)
@@ -277,9 +270,8 @@ class Recorder:
             mask = real_back(np.ones_like(outputs[0]), np.empty(0))
             local["m"] = self.give(self.fresh_symbol("m"), f"{part}: mask / share kept", mask)
         again = () if known else several(layer(call.theta, *call.inputs, rng=before)[0])
-        forms, letter = (
-            (known.forward, known.letter) if known else (dict.fromkeys(results, ""), "y")
-        )
+        forms: Mapping[str, str] = known.forward if known else dict.fromkeys(results, "")
+        letter = known.letter if known else "y"
         for name, form in forms.items():
             i = results.index(name) if name in results else None
             symbol = self.fresh_symbol(name if i is None else letter)
@@ -347,10 +339,8 @@ class Recorder:
         loss, preds = self.network.loss, several(at.pred)
         forms, names = forms_of(bare(loss), len(preds)), numbered("p", len(preds))
         uses = [self.use(p) for p in preds]
-        local: dict[str, Any] = constants(bare(loss)) | {
-            "n": preds[0].shape[0],
-            "k": preds[0].shape[-1],
-        }
+        local: dict[str, Any] = constants(bare(loss))
+        local |= {"n": preds[0].shape[0], "k": preds[0].shape[-1]}
         local |= {name: symbol for name, (symbol, _) in zip(names, uses)}
         if at.target is not None:
             local["t"] = self.give("y", "target", at.target)
@@ -367,8 +357,7 @@ class Recorder:
             form, mean = "total(c * L)", "c * ({})"
         value = loss(at.pred, at.target, at.weight)[0]
         name, again = "E_0" if self.network.penalty else "E", None if forms else value
-        form = form if forms else ""
-        self.note(name, "loss", "loss", loss, form, local, value, again=again)
+        self.note(name, "loss", "loss", loss, form if forms else "", local, value, again=again)
         self.terms.append(name)
         found = {
             f"d{name}": (self.came_back(symbol, k), dp, "", ("pred", i))

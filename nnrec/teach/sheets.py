@@ -111,10 +111,8 @@ def shown(name: str, array: Array, text: Callable[[Any], str]) -> Callable[[Styl
 
 def formula(sheet: Exercise, name: str, form: str, operands: Any, style: Style) -> list[str]:
     """A symbol and its formula."""
-    return [
-        style.symbol(name),
-        style.show(symbolic(parse(form), operands, sheet.operands(operands))),
-    ]
+    shown = style.show(symbolic(parse(form), operands, sheet.operands(operands)))
+    return [style.symbol(name), shown]
 
 
 def blanks(sheet: Exercise, name: str, cells: list[Index], key: bool, style: Style) -> list[str]:
@@ -155,14 +153,8 @@ def inline(style: Style, text: str, plain: Callable[[str], str], math: str) -> s
 
 def markdown(style: Style, content: list[Block]) -> str:
     """Markdown with formulas between dollars."""
-    frames = {
-        "h1": "# %s",
-        "h2": "## %s",
-        "p": "%s",
-        "answer": "**%s**",
-        "math": "$$\n%s\n$$",
-        "line": "<br>",
-    }
+    frames = {"h1": "# %s", "h2": "## %s", "p": "%s", "answer": "**%s**"}
+    frames |= {"math": "$$\n%s\n$$", "line": "<br>"}
     return joined(style, content, frames, str, "$%s$", "\n\n") + "\n"
 
 
@@ -179,13 +171,9 @@ def latex(style: Style, content: list[Block]) -> str:
 def page(style: Style, content: list[Block]) -> str:
     """One page: MathML, no script, nothing to load."""
     math = '<math displaystyle="true"><mrow>%s</mrow></math>'
-    frames = {
-        "h1": "<h1>%s</h1>",
-        "h2": "<h2>%s</h2>",
-        "p": "<p>%s</p>",
-        "answer": "<p><b>%s</b></p>",
-    }
-    frames |= {"math": f'<div class="math">{math}</div>', "line": '<hr class="line">'}
+    frames = {"h1": "<h1>%s</h1>", "h2": "<h2>%s</h2>", "p": "<p>%s</p>"}
+    frames |= {"answer": "<p><b>%s</b></p>", "line": '<hr class="line">'}
+    frames["math"] = f'<div class="math">{math}</div>'
     body = joined(style, content, frames, html.escape, "<math>%s</math>", "\n")
     title = html.escape(content[0][1])
     return (
