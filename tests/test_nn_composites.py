@@ -122,6 +122,17 @@ def test_dropouts_of_one_network_draw_from_one_stream() -> None:
     assert net(np.empty(0), x)[0] is x
 
 
+def test_a_bound_part_draws_from_the_composites_generator() -> None:
+    class Bound(Composite):
+        def __call__(self, theta, x, rng=None):
+            return self.bind(theta, rng).part(x)
+
+    x = np.ones((7, 11))
+    y, _ = Bound(part=Dropout(0.5))(np.empty(0), x, rng=np.random.default_rng(3))
+    alone, _ = Dropout(0.5)(np.empty(0), x, rng=np.random.default_rng(3))
+    np.testing.assert_array_equal(y, alone)
+
+
 def test_rows_that_a_composite_names() -> None:
     pair = Pair()
     np.testing.assert_array_equal(pair.rows(X, IDS)["user.E"], np.unique(IDS))
@@ -200,6 +211,22 @@ def test_with_parts_leaves_the_original_alone() -> None:
 def test_a_composite_prints_its_parts() -> None:
     mlp = "Sequential([Dense(3, 5), ReLU(), Dense(5, 2)])"
     assert repr(Pair()) == f"Pair(mlp={mlp}, user=Embedding(7, 3))"
+
+
+def test_a_lone_gradient_in_a_tuple_is_taken_out_on_the_way_back() -> None:
+    with_join, bare = Sequential([Tanh(), Concatenate(), Tanh()]), Sequential([Tanh(), Tanh()])
+    (y, back), (y_bare, back_bare) = (net(np.empty(0), X) for net in (with_join, bare))
+    np.testing.assert_array_equal(y, y_bare)
+    np.testing.assert_array_equal(back(y, np.empty(0)), back_bare(y, np.empty(0)))
+
+
+def test_dot_is_over_the_last_axis_of_many() -> None:
+    a, b = np.random.default_rng(0).normal(size=(2, 2, 3, 5))
+    y, back = Dot()(np.empty(0), a, b)
+    np.testing.assert_allclose(y[..., 0], np.einsum("ijk,ijk->ij", a, b), rtol=1e-13)
+    da, db = back(y, np.empty(0))
+    np.testing.assert_array_equal(da, y * b)
+    np.testing.assert_array_equal(db, y * a)
 
 
 def test_the_same_layer_twice_is_an_error() -> None:

@@ -83,7 +83,7 @@ ERRORS: dict[str, tuple[Callable[[], object], type[Exception], list[str]]] = {
         ["Embedding(5, 2)", "-1", "[0, 5)"],
     ),
     "Embedding, beyond": (
-        lambda: Embedding(5, 2)(none, np.array([0, 5, 9])),
+        lambda: Embedding(5, 2)(none, np.array([0, 5])),
         IndexError,
         ["Embedding(5, 2)", "id 5", "[0, 5)"],
     ),
@@ -108,6 +108,9 @@ ERRORS: dict[str, tuple[Callable[[], object], type[Exception], list[str]]] = {
         ["LayerNorm(5)", "(3, 7)", "(..., 5)"],
     ),
     "LayerNorm, no axis": (lambda: LayerNorm(1)(none, x(())), ValueError, ["LayerNorm(1)", "()"]),
+    "Embedding(0, …)": (lambda: Embedding(0, 2), ValueError, ["Embedding: count=0"]),
+    "Embedding(…, 1.5)": (lambda: Embedding(5, 1.5), ValueError, ["Embedding: dim=1.5"]),
+    "LayerNorm(0)": (lambda: LayerNorm(0), ValueError, ["LayerNorm: dim=0"]),
     "LayerNorm(3, -1)": (lambda: LayerNorm(3, -1), ValueError, ["LayerNorm", "epsilon=-1"]),
     "Add": (lambda: Add()(none, x((3, 5)), x((3, 1))), ValueError, ["Add()", "(3, 5)", "(3, 1)"]),
     "Add, one": (lambda: Add()(none, x((3, 5))), ValueError, ["Add()", "(3, 5)", "two"]),

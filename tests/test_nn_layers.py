@@ -182,6 +182,18 @@ def test_adding_rows_is_numpys_add_at(ids: list[int], count: int) -> None:
         np.testing.assert_array_equal(table, expected)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("count", [7, 70_001])
+def test_adding_rows_keeps_their_order(count: int, dtype: str) -> None:
+    """Into zeros it is NumPy's add.at bit for bit: each id's rows in turn, in their own dtype."""
+    rng = np.random.default_rng(0)
+    places, rows = rng.integers(0, 7, 997), rng.normal(size=(997, 3)).astype(dtype)
+    table, expected = np.zeros((count, 3), dtype), np.zeros((count, 3), dtype)
+    add_rows(table, places, rows)
+    np.add.at(expected, places, rows)
+    np.testing.assert_array_equal(table, expected)
+
+
 def test_embedding_takes_one_id_alone() -> None:
     y, back = Embedding(5, 3)(np.arange(15.0), np.array(2))
     g = np.zeros(15)
@@ -276,6 +288,20 @@ def test_dropout_draws_by_shape_only_and_goes_back_under_the_same_mask(bits: typ
             states.append(rng.random())
     assert all((mask == masks[0]).all() for mask in masks) and 0 < masks[0].sum() < 77
     assert len(set(states)) == 1
+
+
+@pytest.mark.parametrize("size", [7, 8, 9])
+@pytest.mark.parametrize("bits", GENERATORS)
+def test_dropout_keeps_where_a_16_bit_word_of_the_stream_is_small(bits: type, size: int) -> None:
+    """Equal bits in later versions too: which words decide, and how many are taken."""
+    rng, twin = np.random.Generator(bits(3)), np.random.Generator(bits(3))
+    y, _ = Dropout(0.5)(np.empty(0), np.ones(size), rng=rng)
+    if bits is np.random.MT19937:
+        words = twin.integers(0, 65536, size, dtype=np.uint16)
+    else:
+        words = twin.bit_generator.random_raw(-(-size // 4)).view(np.uint16)[:size]
+    np.testing.assert_array_equal(y, np.where(words < 32768, 2, 0))
+    assert rng.random() == twin.random()
 
 
 @pytest.mark.lesson_6

@@ -459,7 +459,7 @@ def test_rows_may_be_named_in_some_batches_only() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: SGD(-0.1), r"SGD: learning_rate=-0.1, expected a number ≥ 0"),
+        (lambda: SGD(-0.1), r"SGD: learning_rate=-0.1, expected a number ≥ 0$"),
         (lambda: SGD(float("nan")), "SGD: learning_rate=nan"),
         (lambda: SGD(float("inf")), "SGD: learning_rate=inf"),
         (lambda: SGD("fast"), "SGD: learning_rate='fast'"),

@@ -43,7 +43,7 @@ def draw(init: str | Initializer, rng: Generator, shape: tuple[int, ...]) -> Arr
     function = BY_NAME.get(init) if isinstance(init, str) else init
     if function is None:
         raise ValueError(f"initializer {init!r}: expected {', '.join(BY_NAME)}, or a callable")
-    values = np.asarray(function(rng, shape), float)
+    values = np.asarray(function(rng, shape))
     if values.shape != shape:
         raise ValueError(f"initializer {init!r} drew shape {values.shape}, expected {shape}")
     return values

@@ -243,11 +243,11 @@ class Embedding(Layer):
     def __call__(self, theta: Array, ids: Any, rng: Rng = None) -> Result:
         self.check(ids)
         (E,) = self.split(theta)
-        y = E.take(ids.astype(np.intp, copy=False), axis=0)  # twice as fast as E[ids]
+        y = E.take(np.asarray(ids, np.intp), axis=0)  # twice as fast as E[ids]
 
         def back(dy: Array, g: Array) -> None:
             (dE,) = self.split(g)
-            add_rows(dE, ids.ravel(), dy.reshape(-1, self.dim))
+            add_rows(dE, ids.ravel(), dy.reshape(ids.size, self.dim))
 
         return y, back
 
@@ -281,8 +281,7 @@ def add_rows(table: Array, ids: Array, rows: Array) -> None:
         order = np.argsort(ids.astype(np.uint16) if len(table) <= 65536 else ids, kind="stable")
         ordered, ones = ids[order], np.ones(len(ids), rows.dtype)
         first = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
-        places = ones, order, np.append(first, len(ids))
-        table[ordered[first]] += csr_array(places, shape=(len(first), len(ids))) @ rows
+        table[ordered[first]] += csr_array((ones, order, np.append(first, len(ids)))) @ rows
 
 
 class LayerNorm(Layer):

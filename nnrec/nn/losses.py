@@ -40,7 +40,7 @@ class Loss(Described):
         if pred.ndim != 2 or not len(pred) or pred.shape != np.shape(target):
             found = f"pred has shape {pred.shape} and target {np.shape(target)}"
             raise ValueError(f"{self!r}: {found}, expected the same (n, outputs), n ≥ 1")
-        return np.asarray(target, target.dtype if target.dtype.kind in "cO" else pred.real.dtype)
+        return np.asarray(target, pred.real.dtype)
 
     def average(self, losses: Array, d: Array, weight: Array | None) -> tuple[Any, Array]:
         """The weighted mean of the rows' losses (n,), and of their derivatives d (n, outputs)."""
@@ -205,8 +205,8 @@ def log_where(loss: Loss, p: Array, needed: Array, on_logits: str) -> tuple[Arra
     if (zero := needed & (p.real == 0)).any():
         found = f"row {np.argwhere(zero)[0][0]} needs the logarithm of a probability"
         raise ValueError(f"{loss!r}: {found} that is exactly 0; give logits to {on_logits}")
-    log = np.log(p, out=np.zeros_like(p), where=needed)
-    return log, np.divide(1, p, out=np.zeros_like(p), where=needed)
+    safe = np.where(needed, p, 1)
+    return np.log(safe), needed / safe
 
 
 class Penalty(Described):
