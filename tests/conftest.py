@@ -85,6 +85,18 @@ def python(tmp_path: Path) -> Callable[..., str]:
     return run
 
 
+@pytest.fixture
+def one_line(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
+    """`one_line()` is what a refused command has said: one line on stderr, nothing on stdout."""
+
+    def said() -> str:
+        out, err = capsys.readouterr()
+        assert not out and err.count("\n") == 1
+        return err
+
+    return said
+
+
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A path for a file that the tests of a module write again and again."""

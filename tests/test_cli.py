@@ -237,11 +237,7 @@ def test_positive_asks_for_one_of_many_values(
     ],
 )
 def test_a_bad_input_is_one_line_and_1(
-    argv: list[str],
-    named: str,
-    folder: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    argv: list[str], named: str, folder: Path, one_line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
     (folder / "locked").mkdir(exist_ok=True)
@@ -255,9 +251,8 @@ def test_a_bad_input_is_one_line_and_1(
     (folder / "typo.csv").write_text("\n".join(map(",".join, cells)), "utf-8")
     (folder / "row.csv").write_text("\n".join(["row," + lines[0], "1," + lines[1]]), "utf-8")
     assert main(argv) == 1
-    out, err = capsys.readouterr()
-    assert err.startswith(f"nnrec {argv[0]}: ") and err.count("\n") == 1 and named in err
-    assert not out
+    line = one_line()
+    assert line.startswith(f"nnrec {argv[0]}: ") and named in line
 
 
 @pytest.mark.parametrize(
@@ -271,14 +266,10 @@ def test_a_bad_input_is_one_line_and_1(
         (["evaluate"], "MODEL"),
     ],
 )
-def test_wrong_usage_is_one_line_and_2(
-    argv: list[str], named: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as stopped:
+def test_wrong_usage_is_one_line_and_2(argv: list[str], named: str, one_line) -> None:
+    with pytest.raises(SystemExit, match="^2$"):
         main(argv)
-    assert stopped.value.code == 2
-    out, err = capsys.readouterr()
-    assert not out and err.count("\n") == 1 and named in err
+    assert named in one_line()
 
 
 @pytest.mark.parametrize("command", ["demo", "train", "evaluate", "predict", "inspect"])

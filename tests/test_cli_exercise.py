@@ -40,11 +40,7 @@ def test_every_kind_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None
         (["update", "--format", "pdf"], "pdf"),
     ],
 )
-def test_wrong_usage_is_one_line_and_2(
-    argv: list[str], named: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as stopped:
+def test_wrong_usage_is_one_line_and_2(argv: list[str], named: str, one_line) -> None:
+    with pytest.raises(SystemExit, match="^2$"):
         main(["exercise", *argv])
-    assert stopped.value.code == 2
-    out, err = capsys.readouterr()
-    assert not out and err.count("\n") == 1 and named in err
+    assert named in one_line()
