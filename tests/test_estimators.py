@@ -1,38 +1,21 @@
-"""Estimators: scikit-learn's own checks, what they promise for tables, and every bad input."""
+"""Estimators: scikit-learn's own checks, what they compute, held-out rows, real data."""
 
 from __future__ import annotations
 
 import json
-import traceback
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import sklearn
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy.sparse import csr_array, csr_matrix
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import nnrec
-from nnrec.data import (
-    Cleaning,
-    DropDuplicates,
-    Features,
-    Fill,
-    Log,
-    OneHot,
-    Standardize,
-    Table,
-    TfIdf,
-    equal_rows,
-    folds,
-    split,
-)
+from nnrec.data import Features, Log, OneHot, Standardize, Table, equal_rows, folds, split
 from nnrec.estimators import NeuralClassifier, NeuralRegressor
 from nnrec.metrics import accuracy, best_threshold, f1, roc_auc
 from nnrec.nn import (
@@ -361,299 +344,12 @@ def test_what_needs_held_out_rows_says_so(arguments) -> None:
         classifier(**arguments).fit([[0.0], [1.0]], [0, 1])
 
 
-# -- tables ----------------------------------------------------------------------------------------
-
-
-def test_label_may_be_a_column_and_is_no_feature() -> None:
-    table, y = shop()
-    whole = table.with_columns({"bought": y})
-    fitted = classifier().fit(whole, "bought")
-    expected = classifier().fit(table, y)
-    np.testing.assert_array_equal(fitted.predict_proba(whole), expected.predict_proba(table))
-    assert fitted.feature_names_in_.tolist() == table.names and fitted.n_features_in_ == 3
-    assert fitted.score(whole, "bought") == fitted.score(table, y)
-    assert fitted.classes_.tolist() == ["no", "yes"]
-    with pytest.warns(UserWarning, match="column 'bought' equals y in every row"):
-        classifier().fit(whole, y)
-    with pytest.raises(ValueError, match="no column 'Bought'; the table has 'pages', 'month'"):
-        classifier().fit(whole, "Bought")
-
-
-def test_serving_a_row_that_training_did_not_foresee() -> None:
-    table, y = shop()
-    fitted = classifier().fit(table, y)
-    row = {"pages": [5], "month": ["Nov"], "price": [3.0]}
-    p = fitted.predict_proba(row)
-    turned = {"price": [3.0], "colour": ["red"], "month": ["Nov"], "pages": ["5"]}
-    np.testing.assert_array_equal(fitted.predict_proba(turned), p)
-    unseen = fitted.predict_proba({**row, "month": ["Smarch"]})
-    np.testing.assert_array_equal(unseen, fitted.predict_proba({**row, "month": [None]}))
-    assert (unseen != p).any()
-    assert np.isfinite(fitted.predict_proba({**row, "pages": [None], "price": [None]})).all()
-    with pytest.raises(ValueError, match="lacks 'price'; it has month, pages"):
-        fitted.predict({"month": ["Nov"], "pages": [5]})
-    with pytest.raises(ValueError, match="'pages', row 0: found 'many', expected a number"):
-        fitted.predict({**row, "pages": ["many"]})
-    assert fitted.predict(table.take([])).shape == (0,)
-    with pytest.raises(ValueError, match="X is an array; .* was fitted on a table"):
-        fitted.predict(np.zeros((1, 3)))
-
-
-def test_cleaning_drops_rows_in_training_only() -> None:
-    table, y = shop(60)
-    table, y = table.take(np.arange(120) % 60), np.resize(y, 120)
-    y[60:90] = np.where(y[:30] == "yes", "no", "yes")  # equal rows of unequal labels stay
-    cleaning = Cleaning([DropDuplicates(), Fill()])
-    fitted = classifier(cleaning=cleaning).fit(table, y)
-    report = fitted.cleaning_report_
-    assert (report.rows_before, report.rows_after) == (120, 90)
-    clean, _ = Cleaning([Fill()]).fit_transform(table.take(slice(90)))
-    expected = classifier().fit(clean, y[:90])
-    np.testing.assert_array_equal(fitted.networks_[0].theta, expected.networks_[0].theta)
-    assert fitted.predict(table).shape == (120,)
-    assert not hasattr(cleaning, "fitted"), "the description that was given stays unfitted"
-    weight = np.arange(1.0, 121)
-    fitted = classifier(cleaning=cleaning).fit(table, y, weight)
-    expected = classifier().fit(clean, y[:90], weight[:90])
-    np.testing.assert_array_equal(fitted.networks_[0].theta, expected.networks_[0].theta)
-
-
-def test_a_table_to_be_predicted_may_hold_any_label_or_none() -> None:
-    table, y = shop(60)
-    fitted = classifier(cleaning=Cleaning([Fill()])).fit(
-        table.with_columns({"bought": y}), "bought"
-    )
-    p = fitted.predict_proba(table)
-    for column in ({"bought": [None] * 60}, {"bought": np.arange(60)}, {"bought": y}):
-        np.testing.assert_array_equal(fitted.predict_proba(table.with_columns(column)), p)
-    fitted = classifier(cleaning=Cleaning([Fill()])).fit(table, y == y[0])
-    text = np.full(60, "why", object)
-    found = fitted.predict_proba(table.with_columns({"y": text}))
-    np.testing.assert_array_equal(found, fitted.predict_proba(table))
-
-
-def test_cleaning_never_changes_the_label() -> None:
-    table, _ = shop(60)
-    y = np.where(np.arange(60) == 7, 1e6, np.arange(60.0))
-    from nnrec.data import Clip
-
-    cleaning = Cleaning([Clip(iqr=1.5)], label="price")
-    fitted = regressor(cleaning=cleaning).fit(table.without("price"), y)
-    assert fitted.y_center_ == y.mean()
-    whole = table.with_columns({"price": y})
-    again = regressor(cleaning=cleaning).fit(whole, y)
-    assert again.feature_names_in_.tolist() == ["pages", "month"]
-    np.testing.assert_array_equal(again.networks_[0].theta, fitted.networks_[0].theta)
-
-
-def test_cleaning_finds_a_name_for_the_label() -> None:
-    table, bought = shop(60)
-    taken = table.with_columns({"y": table["pages"] + 0.5})
-    fitted = classifier(cleaning=Cleaning([Fill()])).fit(taken, bought)
-    assert fitted.cleaning_.label == "y'" and "y" in fitted.features_.groups
-    assert fitted.predict(taken).shape == (60,)
-
-
-def test_text_makes_sparse_inputs() -> None:
-    texts = np.resize(np.array(["red dress", "blue hat", "red hat 很好", None], object), 40)
-    y = np.resize([1, 0, 1, 0], 40)
-    fitted = classifier(features=Features({"title": TfIdf()}), optimizer=Adam(0.05), epochs=20).fit(
-        {"title": texts}, y
-    )
-    assert fitted.score({"title": texts}, y) == 1.0
-    assert fitted.predict({"title": ["red shoe"]}).tolist() == [1]
-
-
-# -- bad input ---------------------------------------------------------------------------------
-
-X2, Y2 = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]), ["a", "b", "a"]
-
-
-def nan_at(*at: int, value: float = np.nan) -> np.ndarray:
-    X = X2.copy()
-    X[at] = value
-    return X
-
-
-@pytest.mark.parametrize(
-    ("X", "y", "message"),
-    [
-        (X2, None, "requires y to be passed"),
-        (X2[:0], [], "X has 0 rows"),
-        ({}, [], "X has 0 rows"),
-        ({"a": []}, [], "X has 0 rows"),
-        (X2[0], Y2, r"X has shape \(2,\), expected \(n, d\)"),
-        (X2[:, :0], Y2, r"0 feature\(s\)"),
-        (X2, Y2[:2], "X has 3 rows, y has 2"),
-        (X2, ["a", "a", "a"], "y has one class only, 'a'"),
-        (X2[:1], ["a"], "y has one class only, 'a'"),
-        (X2, ["a", None, "b"], "y is missing in row 1"),
-        (X2, [0, np.nan, 1], "y is missing in row 1"),
-        (X2, [0, np.inf, 1], "y is inf in row 1"),
-        (X2, [0.5, 1, 2], "y is 0.5 in row 0. Unknown label type: continuous"),
-        (X2, ["a", 1, "b"], "y, row 1: found 1, expected the type text"),
-        (X2, [["a", "b"]] * 3, r"y has shape \(3, 2\)"),
-        (X2, np.array(["2020", "2021", "2022"], "M8[D]"), "y holds datetime64"),
-        (X2, "label", "y='label' names a column, but X is an array"),
-        (nan_at(1, 0), Y2, "X is nan in row 1, column 0; .* no NaN, no infinity"),
-        (nan_at(2, 1, value=-np.inf), Y2, "X is -inf in row 2, column 1"),
-        (nan_at(2, 1, value=1e200), Y2, "X is 1e.200 in row 2, column 1"),
-        (nan_at(0, 1, value=np.inf).astype("f4"), Y2, "X is inf in row 0, column 1"),
-        (csr_array(nan_at(2, 1)), Y2, "X is nan in row 2, column 1"),
-        (X2.astype(str), Y2, "X: found <U32, expected numbers; other columns need a table"),
-        ([[1, "a"], [2, "b"], [3, "c"]], Y2, "X: found <U21, expected numbers"),
-        ([[1, 2], [3], [4, 5]], Y2, "X: .*inhomogeneous"),
-        (np.array([[1, {}]] * 3, object), Y2, "X: .* must be a string or a real number"),
-        ({"a": [1.0, np.inf, 2.0]}, Y2, "column 'a', row 1 of the training rows: found inf"),
-        ({"a": [1, 2, 3], "b": [1, 2]}, Y2, "columns of different lengths"),
-        ({"a": [1, "x", 3]}, Y2, "column 'a', row 1: found 'x', expected the type integer"),
-        ({"a": [4, 4, 4]}, Y2, "no column gives an input .'a': one value only"),
-        ({"a": [None] * 3}, Y2, "no column gives an input .'a': no value"),
-        ({"id": ["a", "b", "c"]}, Y2, "'id': every value is different"),
-    ],
-)
-def test_bad_rows_are_one_error(X, y, message: str) -> None:
-    with pytest.raises((ValueError, TypeError), match=message):
-        classifier().fit(X, y)
-
-
-@pytest.mark.parametrize(
-    ("y", "message"),
-    [
-        ([1, np.nan, 2], "y is nan in row 1"),
-        ([1, -np.inf, 2], "y is -inf in row 1"),
-        (["a", "b", "c"], "y: found <U1, expected numbers"),
-        (["1", None, "2"], "y is nan in row 1"),
-        (np.zeros((3, 0)), r"y has shape \(3, 0\)"),
-        (np.zeros((3, 1, 1)), r"y has shape \(3, 1, 1\)"),
-    ],
-)
-def test_bad_numbers_are_one_error(y, message: str) -> None:
-    with pytest.raises((ValueError, TypeError), match=message):
-        regressor().fit(X2, y)
-
-
-@pytest.mark.parametrize(
-    ("weight", "message"),
-    [
-        ([1, 2], r"sample_weight has shape \(2,\), expected \(3,\)"),
-        ([[1], [2], [3]], r"sample_weight has shape \(3, 1\)"),
-        ([1, -1, 1], "sample_weight is -1.0 in row 1"),
-        ([1, np.nan, 1], "sample_weight is nan in row 1"),
-        ([0, 0, 0], "sample_weight is zero in every row"),
-        ([1, 0, 1], "y has one class only, 'a'"),
-    ],
-)
-def test_bad_weights_are_one_error(weight, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        classifier().fit(X2, Y2, weight)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"hidden": 64}, "hidden=64, expected units by layer"),
-        ({"hidden": (0,)}, "hidden=0, expected a whole number"),
-        ({"hidden": "64"}, "hidden='64', expected units by layer"),
-        ({"activation": "gelu"}, "activation='gelu', expected 'relu', 'sigmoid', 'tanh'"),
-        ({"dropout": 1.0}, "dropout=1.0"),
-        ({"epochs": 0}, "epochs=0"),
-        ({"batch_size": 2.5}, "batch_size=2.5"),
-        ({"ensemble": 0}, "ensemble=0"),
-        ({"early_stopping": -1}, "early_stopping=-1"),
-        ({"validation_split": 1}, "validation_split=1"),
-        ({"l2": -1}, "strength=-1"),
-        ({"optimizer": "adam"}, "optimizer='adam', expected a Optimizer or None"),
-        ({"cleaning": []}, r"cleaning=\[\], expected a Cleaning or None"),
-        ({"features": {}}, "features={}, expected a Features or None"),
-        ({"threshold": "roc_auc"}, "threshold='roc_auc', expected a number, 'accuracy'"),
-        ({"threshold": -1}, "threshold=-1"),
-        ({"class_weight": "equal"}, "class_weight='equal'"),
-        ({"dtype": "float16"}, "dtype='float16'"),
-        ({"features": Features()}, "cleaning and features are of a table's columns"),
-    ],
-)
-def test_bad_arguments_are_one_error(arguments, message: str) -> None:
-    with pytest.raises((ValueError, TypeError), match=message):
-        classifier(**arguments).fit(X2, Y2)
-
-
-@pytest.mark.oracle
-def test_two_columns_of_one_name_are_an_error() -> None:
-    pandas = pytest.importorskip("pandas", reason="needs pandas: a dict has no name twice")
-    frame = pandas.DataFrame(X2, columns=["a", "a"])
-    with pytest.raises(ValueError, match="column name 'a' stands 2 times"):
-        classifier().fit(frame, Y2)
-
-
-def test_threshold_by_metric_is_for_two_classes() -> None:
-    with pytest.raises(ValueError, match="threshold='f1' is for two classes; y has 3"):
-        classifier(threshold="f1").fit(X2, [0, 1, 2], validation_data=(X2, [0, 1, 2]))
-
-
-def test_labels_unknown_to_training_are_an_error() -> None:
-    fitted = classifier().fit(X2, Y2)
-    with pytest.raises(ValueError, match="y holds 'c', which is none of the classes 'a', 'b'"):
-        fitted.evaluate(X2, ["a", "b", "c"])
-    with pytest.raises(ValueError, match="y holds 'c'"):
-        classifier().fit(X2, Y2, validation_data=(X2, ["a", "b", "c"]))
-
-
 def test_labels_of_any_kind_come_back_as_they_were() -> None:
     for labels in (["ja", "nein"], [True, False], [3, -8], ["好", "Ü"], [2.0, 1.0]):
         y = np.array(labels * 3)
         fitted = classifier().fit(np.arange(6.0)[:, None], y)
         assert fitted.predict([[0.5]]).dtype == y.dtype
         assert fitted.classes_.tolist() == sorted(labels)
-
-
-@pytest.mark.slow
-def test_a_hundred_thousand_categories() -> None:
-    names = np.array([f"sku{i}" for i in range(100_003)], object)
-    table = {"item": np.concatenate([names, names[:7]]), "n": np.arange(100_010) % 11}
-    fitted = classifier(batch_size=4096, epochs=1).fit(table, np.arange(100_010) % 2)
-    assert len(fitted.features_.names) < 130
-    assert len(fitted.predict({"item": ["never seen"], "n": [3]})) == 1
-
-
-values = {
-    "number": st.one_of(st.floats(), st.none(), st.integers(-(2**70), 2**70)),
-    "few": st.sampled_from([0, 1, 2]),
-    "flag": st.booleans(),
-    "text": st.one_of(st.text(max_size=5), st.none()),
-    "date": st.one_of(st.dates(), st.none()),
-    "mixed": st.one_of(st.integers(), st.text(max_size=2), st.none(), st.just({})),
-    "nothing": st.none(),
-}
-
-
-@st.composite
-def tables(draw) -> tuple[dict, list]:
-    n = draw(st.integers(0, 11))
-    kinds = draw(st.lists(st.sampled_from(sorted(values)), max_size=4))
-    columns = {
-        f"{kind} {i}": draw(st.lists(values[kind], min_size=n, max_size=n))
-        for i, kind in enumerate(kinds)
-    }
-    labels = st.one_of(st.sampled_from(["是", "no"]), st.none())
-    return columns, draw(st.lists(labels, min_size=n, max_size=n))
-
-
-@settings(max_examples=150)
-@given(tables())
-def test_any_table_is_one_clear_error_or_one_prediction_a_row(given_rows) -> None:
-    columns, y = given_rows
-    try:
-        fitted = classifier(epochs=1).fit(columns, y)
-    except (ValueError, TypeError) as error:
-        assert str(error)
-        raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
-        assert Path(nnrec.__file__).parent in raised_in.parents, raised_in
-        return
-    p = fitted.predict_proba(columns)
-    assert p.shape == (len(y), 2) and np.isfinite(p).all()
-    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-12)
-    np.testing.assert_allclose(fitted.predict_proba(Table(columns).take([0])), p[:1], atol=1e-12)
 
 
 # -- real data -----------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
-"""Network: its border (casts, shapes, errors), its objective and penalties, prediction, evaluation,
-parameters, summary; and what stands on a pure objective: L-BFGS, copies, threads."""
+"""Network: its objective and penalties, parameters, summary; and what stands on a pure objective:
+L-BFGS, copies, threads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
-from scipy.sparse import coo_array, csr_array, csr_matrix
 
 from nnrec import (
     L1,
@@ -26,27 +25,15 @@ from nnrec import (
     Dense,
     Dropout,
     Embedding,
-    Layer,
-    Loss,
     Multiply,
     Network,
     Sequential,
     Sigmoid,
     SigmoidCrossEntropy,
-    SoftmaxCrossEntropy,
     Tanh,
     check_gradients,
 )
-
-RNG = np.random.default_rng(0)
-X = RNG.normal(size=(101, 5))
-Y = (X @ [1.0, -2.0, 0.5, 0.0, 1.0] > 0).astype(int)
-CLASSES = RNG.integers(0, 3, 101)
-
-
-def classifier(**settings) -> Network:
-    layers = [Dense(5, 7), Tanh(), Dense(7, 1)]
-    return Network(layers, SigmoidCrossEntropy(), **{"rng": 0, "dtype": "float64"} | settings)
+from tests.trainings import ITEMS, USERS, X, Y, plain
 
 
 class Factors(Composite):
@@ -74,24 +61,21 @@ class Factors(Composite):
         return self.part_rows("user", users) | self.part_rows("item", items)
 
 
-USERS, ITEMS = RNG.integers(0, 11, 101), RNG.integers(0, 13, 101)
-
-
 def test_theta_is_drawn_from_the_seed_and_cast_once() -> None:
-    wide, narrow = classifier(), classifier(dtype="float32")
+    wide, narrow = plain(), plain(dtype="float32")
     assert (wide.theta.dtype, narrow.theta.dtype) == (np.float64, np.float32)
     np.testing.assert_array_equal(narrow.theta, wide.theta.astype(np.float32))
-    np.testing.assert_array_equal(classifier().theta, wide.theta)
-    np.testing.assert_array_equal(classifier(rng=np.random.default_rng(0)).theta, wide.theta)
-    assert (classifier(rng=1).theta != wide.theta).any()
-    assert (classifier(rng=None).theta != classifier(rng=None).theta).any()
+    np.testing.assert_array_equal(plain().theta, wide.theta)
+    np.testing.assert_array_equal(plain(rng=np.random.default_rng(0)).theta, wide.theta)
+    assert (plain(rng=1).theta != wide.theta).any()
+    assert (plain(rng=None).theta != plain(rng=None).theta).any()
     assert Network([Dense(2, 1)], MSE(), rng=0).dtype == "float32"
 
 
 @pytest.mark.parametrize("dtype", ["int8", "float16", "complex128", object])
 def test_other_dtypes_are_refused(dtype) -> None:
     with pytest.raises(ValueError, match=r"Network: dtype=.*expected float32 or float64"):
-        classifier(dtype=dtype)
+        plain(dtype=dtype)
 
 
 @pytest.mark.parametrize("loss", [MSE, None, np.subtract])
@@ -109,7 +93,7 @@ def test_a_list_is_a_sequential_and_no_list_is_none() -> None:
 
 
 def test_parameters_are_views() -> None:
-    net = classifier()
+    net = plain()
     parts = net.parameters()
     shapes = {name: part.shape for name, part in parts.items()}
     assert shapes == {
@@ -127,7 +111,7 @@ def test_parameters_are_views() -> None:
 
 
 def test_the_objective_is_the_written_out_one() -> None:
-    net = classifier(penalty=[L1(0.3), L2(0.7)])
+    net = plain(penalty=[L1(0.3), L2(0.7)])
     W1, b1, W2, b2 = net.parameters().values()
     b1 += 0.5  # biases carry no penalty
     loss = logistic_loss(np.tanh(X @ W1 + b1) @ W2 + b2)
@@ -144,8 +128,8 @@ def logistic_loss(z: np.ndarray) -> float:
 
 @pytest.mark.parametrize("penalty", [L1(0.3), L2(0.7)], ids=repr)
 def test_penalty_gradients_are_written_out(penalty) -> None:
-    plain, net = classifier(), classifier(penalty=penalty)
-    added = net.loss_and_grad(X, Y)[1] - plain.loss_and_grad(X, Y)[1]
+    bare, net = plain(), plain(penalty=penalty)
+    added = net.loss_and_grad(X, Y)[1] - bare.loss_and_grad(X, Y)[1]
     for name, W in net.parameters().items():
         expected = 0 * W
         if name.endswith("W"):
@@ -154,9 +138,9 @@ def test_penalty_gradients_are_written_out(penalty) -> None:
 
 
 def test_penalties_skip_the_frozen() -> None:
-    net = classifier(penalty=L2(0.7), frozen=["dense_1.*"])
+    net = plain(penalty=L2(0.7), frozen=["dense_1.*"])
     W2 = net.parameters()["dense_2.W"]
-    added = net.loss_and_grad(X, Y)[0] - classifier().loss_and_grad(X, Y)[0]
+    added = net.loss_and_grad(X, Y)[0] - plain().loss_and_grad(X, Y)[0]
     assert added == pytest.approx(0.35 * (W2**2).sum(), rel=1e-12)
 
 
@@ -200,7 +184,7 @@ def test_loss_and_grad_is_pure() -> None:
 
 
 def test_theta_and_g_can_be_given() -> None:
-    net, other = classifier(), classifier(rng=1)
+    net, other = plain(), plain(rng=1)
     value, g = net.loss_and_grad(X, Y, theta=other.theta)
     assert value == other.loss_and_grad(X, Y)[0] != net.loss_and_grad(X, Y)[0]
     buffer = np.ones_like(net.theta)
@@ -215,9 +199,9 @@ def test_theta_and_g_can_be_given() -> None:
 
 def test_a_theta_of_float64_lifts_a_float32_network() -> None:
     """SciPy's optimisers pass float64."""
-    net = classifier(dtype="float32")
+    net = plain(dtype="float32")
     value, g = net.loss_and_grad(X, Y, theta=net.theta.astype(float))
-    wide = classifier()
+    wide = plain()
     wide.theta[:] = net.theta
     expected, expected_g = wide.loss_and_grad(X, Y)
     assert value.dtype == g.dtype == np.float64
@@ -227,7 +211,7 @@ def test_a_theta_of_float64_lifts_a_float32_network() -> None:
 
 @pytest.mark.parametrize("size", [10, 49, 51])
 def test_theta_and_g_of_another_size_are_refused(size) -> None:
-    net = classifier()
+    net = plain()
     assert net.theta.size == 50
     for name in ("theta", "g"):
         with pytest.raises(ValueError, match=rf"{name}.*\({size},\)"):
@@ -236,7 +220,7 @@ def test_theta_and_g_of_another_size_are_refused(size) -> None:
 
 @given(st.integers(1, 23), st.integers(0, 99))
 def test_the_gradient_of_weighted_rows_is_the_mean_of_rows(n, seed) -> None:
-    net, rng = classifier(), np.random.default_rng(seed)
+    net, rng = plain(), np.random.default_rng(seed)
     x, y, weight = X[:n], Y[:n], rng.uniform(0, 3, n)
     value, g = net.loss_and_grad(x, y, weight)
     alone = [net.loss_and_grad(x[i : i + 1], y[i : i + 1]) for i in range(n)]
@@ -246,238 +230,10 @@ def test_the_gradient_of_weighted_rows_is_the_mean_of_rows(n, seed) -> None:
     np.testing.assert_allclose(g, expected, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("batch_size", [1, 7, 100, 101, 4096])
-def test_predict_in_blocks_equals_at_once(batch_size) -> None:
-    net = classifier()
-    W1, b1, W2, b2 = net.parameters().values()
-    z = np.tanh(X @ W1 + b1) @ W2 + b2
-    raw = net.predict(X, batch_size=batch_size, link=False)
-    np.testing.assert_allclose(raw, z, rtol=1e-12)
-    estimate = net.predict(X, batch_size=batch_size)
-    np.testing.assert_allclose(estimate, 1 / (1 + np.exp(-z)), rtol=1e-12)
-
-
-def test_predict_and_evaluate_keep_dropout_out() -> None:
-    net = Network([Dense(5, 7), Dropout(0.5), Dense(7, 1)], MSE(), rng=0)
-    plain = Network([Dense(5, 7), Dense(7, 1)], MSE(), rng=0)
-    np.testing.assert_array_equal(net.predict(X), plain.predict(X))
-    assert net.evaluate(X, Y) == plain.evaluate(X, Y)
-
-
-def test_predict_of_no_rows_is_no_rows() -> None:
-    net = classifier(dtype="float32")
-    none = net.predict(X[:0])
-    assert none.shape == (0, 1) and none.dtype == np.float32
-    assert net.predict(csr_array(X[:0])).shape == (0, 1)
-
-
-@pytest.mark.parametrize("batch_size", [0, -1, 2.5])
-def test_a_bad_batch_size_is_named(batch_size) -> None:
-    net = classifier()
-    for work in (net.predict, lambda x, batch_size: net.evaluate(x, Y, batch_size=batch_size)):
-        with pytest.raises(ValueError, match="batch_size"):
-            work(X, batch_size=batch_size)
-
-
-class Pair(Layer):
-    """Two outputs, x and 2 x."""
-
-    def __call__(self, theta, x, rng=None):
-        return (x, 2 * x), lambda dy, g: dy[0] + 2 * dy[1]
-
-
-class PairLoss(Loss):
-    def __call__(self, pred, target, weight=None):
-        a, b = pred
-        return (a + b).sum() / len(a), (np.ones_like(a) / len(a), np.ones_like(b) / len(b))
-
-
-def test_several_outputs_are_a_tuple() -> None:
-    net = Network([Dense(5, 1), Pair()], PairLoss(), rng=0, dtype="float64")
-    a, b = net.predict(X, batch_size=13)
-    assert a.shape == (101, 1)
-    np.testing.assert_array_equal(b, 2 * a)
-    assert net.evaluate(X, batch_size=13)["loss"] == pytest.approx(3 * a.mean())
-    assert net.fit(X, verbose=0, epochs=2)["loss"][1] < 3 * a.mean()
-
-
-NUMBERS = np.arange(15).reshape(3, 5) % 4
-
-
-@pytest.mark.parametrize(
-    "x",
-    [
-        NUMBERS.tolist(),
-        NUMBERS,
-        NUMBERS.astype(np.uint8),
-        NUMBERS.astype(np.float32),
-        NUMBERS.astype(object),
-        NUMBERS[:, ::-1][:, ::-1],
-        csr_array(NUMBERS),
-        csr_matrix(NUMBERS),
-        coo_array(NUMBERS),
-        csr_array(NUMBERS.astype(np.float32)),
-        csr_array(NUMBERS.astype(np.int8)),
-    ],
-    ids=lambda x: f"{type(x).__name__} {getattr(x, 'dtype', '')}",
-)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_real_input_is_cast_once_at_the_border(x, dtype) -> None:
-    net = classifier(dtype=dtype)
-    y = [0, 1, 1]
-    expected = net.predict(NUMBERS.astype(dtype))
-    assert net.predict(x).dtype == dtype
-    np.testing.assert_allclose(net.predict(x), expected, rtol=1e-6)
-    value, g = net.loss_and_grad(x, y)
-    assert value.dtype == g.dtype == dtype
-    assert value == pytest.approx(net.loss_and_grad(NUMBERS.astype(dtype), y)[0], rel=1e-6)
-
-
-def test_booleans_are_numbers() -> None:
-    net = classifier()
-    np.testing.assert_array_equal(net.predict(NUMBERS > 1), net.predict((NUMBERS > 1) * 1.0))
-
-
-@pytest.mark.parametrize("y", [Y, Y.tolist(), Y[:, None], Y == 1, Y.astype(float), Y.astype("u1")])
-def test_one_output_takes_y_with_one_axis_or_two(y) -> None:
-    net = classifier()
-    assert net.loss_and_grad(X, y)[0] == net.loss_and_grad(X, Y)[0]
-    assert net.evaluate(X, y) == net.evaluate(X, Y)
-
-
-@pytest.mark.parametrize(
-    "y",
-    [CLASSES, np.eye(3)[CLASSES], csr_array(np.eye(3)[CLASSES]), CLASSES.astype("u1")],
-    ids=["labels", "one-hot", "CSR", "bytes"],
-)
-def test_class_targets_in_every_form(y) -> None:
-    net = Network([Dense(5, 3)], SoftmaxCrossEntropy(), rng=0, dtype="float64")
-    expected, g = net.loss_and_grad(X, CLASSES)
-    value, other = net.loss_and_grad(X, y)
-    assert value == pytest.approx(expected, rel=1e-12)
-    np.testing.assert_allclose(other, g, atol=1e-14)
-    assert net.evaluate(X, y, batch_size=7)["loss"] == pytest.approx(expected, rel=1e-12)
-
-
-def test_ids_stay_integers_where_a_part_takes_them() -> None:
-    net = Network(Factors(), MSE(), rng=0)
-    pred = net.predict((USERS, ITEMS))
-    assert pred.dtype == np.float32
-    E, F, W, b = net.parameters().values()
-    np.testing.assert_allclose(pred, (E[USERS] * F[ITEMS]) @ W + b, rtol=1e-5, atol=1e-7)
-    with pytest.raises(TypeError, match="ids"):
-        net.predict((USERS.astype(float), ITEMS))
-
-
-@pytest.mark.parametrize(
-    ("x", "error", "message"),
-    [
-        ([X, X], TypeError, r"list of arrays: several inputs are a tuple, \(a, b\)"),
-        ([csr_array(X)], TypeError, "list of arrays"),
-        ([[1.0, "a", 0, 0, 0]], TypeError, r"x holds .*'1.0'.*expected real numbers"),
-        (np.array([["a"] * 5], object), TypeError, "x holds object, such as 'a'"),
-        (np.zeros((2, 5), complex), TypeError, "x holds complex128"),
-        (np.zeros((0, 5), "U1"), TypeError, "x holds <U1"),
-        (np.zeros((2, 5), "M8[s]"), TypeError, "x holds datetime64"),
-        (csr_array(np.zeros((2, 5), complex)), TypeError, "x holds complex128"),
-        (X[:, :4], ValueError, r"Dense\(5, 7\): x has shape \(101, 4\), expected \(n, 5\)"),
-        (X[0], ValueError, r"Dense\(5, 7\): x has shape \(5,\)"),
-        (3.0, ValueError, r"shapes \[\(\)\]"),
-        ((), ValueError, "inputs"),
-    ],
-    ids=str,
-)
-def test_bad_input_is_named(x, error, message) -> None:
-    with pytest.raises(error, match=message):
-        classifier().predict(x)
-
-
-def test_inputs_have_equally_many_rows() -> None:
-    net = Network(Factors(), MSE(), rng=0)
-    message = re.escape("[(101,), (97,)]")
-    with pytest.raises(ValueError, match=message):
-        net.predict((USERS, ITEMS[:97]))
-    with pytest.raises(ValueError, match=message):
-        net.fit((USERS, ITEMS[:97]), Y, verbose=0)
-
-
-@pytest.mark.parametrize(
-    ("y", "weight", "error", "message"),
-    [
-        (Y[:97], None, ValueError, r"y has shape \(97, 1\), x has 101 rows"),
-        (1.0, None, ValueError, r"y has shape \(\), x has 101 rows"),
-        (Y, np.ones(97), ValueError, r"weight has shape \(97,\), x has 101 rows"),
-        (Y, 2.0, ValueError, r"weight has shape \(\), x has 101 rows"),
-        (Y, np.ones((101, 1)), ValueError, r"weight has shape \(\d+, 1\)"),
-        (Y, -np.ones(101), ValueError, "weight -1.0 in row 0, expected ≥ 0"),
-        (np.full(101, "yes"), None, TypeError, "y holds <U3, such as .*'yes'"),
-        (Y * 1j, None, TypeError, "y holds complex128"),
-        (np.ones((101, 2)), None, ValueError, r"pred has shape \(\d+, 1\) and target \(\d+, 2\)"),
-        (Y + 1, None, ValueError, "target.* 2.0 in row"),
-        (None, None, ValueError, r"target \(\)"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_bad_targets_and_weights_are_named(y, weight, error, message) -> None:
-    net, theta = classifier(), classifier().theta
-    for work in (
-        lambda: net.evaluate(X, y, weight),
-        lambda: net.loss_and_grad(X, y, weight),
-        lambda: net.fit(X, y, sample_weight=weight, verbose=0),
-    ):
-        with pytest.raises(error, match=message):
-            work()
-    np.testing.assert_array_equal(net.theta, theta)
-
-
-@pytest.mark.parametrize("batch_size", [1, 7, 4096])
-def test_evaluate_is_the_loss_without_penalties(batch_size) -> None:
-    net, weight = classifier(penalty=L2(0.7)), np.linspace(0, 2, 101)
-    for w in (None, weight):
-        expected = classifier().loss_and_grad(X, Y, w)[0]
-        assert net.evaluate(X, Y, w, batch_size=batch_size) == {"loss": pytest.approx(expected)}
-    assert net.evaluate(X, Y, 0 * weight) == {"loss": 0}
-
-
-def test_metrics_get_vectors_from_one_output_and_y_as_it_came() -> None:
-    seen = []
-
-    def metric(truth, estimate):
-        seen.append((truth, estimate))
-        return np.float32(0.5)
-
-    net = classifier(dtype="float32")
-    for y in (Y, Y[:, None], Y.tolist()):
-        result = net.evaluate(X, y, metrics={"half": metric}, batch_size=7)
-        assert result["half"] == 0.5 and type(result["half"]) is float
-        truth, estimate = seen.pop()
-        np.testing.assert_array_equal(truth, Y)
-        np.testing.assert_array_equal(estimate, net.predict(X, batch_size=7)[:, 0])
-        assert truth.dtype == Y.dtype and estimate.shape == (101,)
-
-
-@pytest.mark.parametrize(
-    "y",
-    [CLASSES, np.eye(3)[CLASSES], csr_array(np.eye(3)[CLASSES])],
-    ids=["labels", "one-hot", "CSR"],
-)
-def test_metrics_get_all_columns_of_several_outputs(y) -> None:
-    seen = []
-    net = Network([Dense(5, 3)], SoftmaxCrossEntropy(), rng=0)
-    net.evaluate(X, y, metrics={"half": lambda *args: seen.append(args) or 0.5})
-    [(truth, estimate)] = seen
-    assert truth.shape == y.shape and estimate.shape == (101, 3)
-
-
-def test_evaluate_needs_a_row() -> None:
-    with pytest.raises(ValueError, match="n ≥ 1"):
-        classifier().evaluate(X[:0], Y[:0])
-
-
 def test_frozen_patterns_must_fit() -> None:
     with pytest.raises(ValueError, match=r"frozen='user.\*' fits none of dense_1.W, dense_1.b"):
-        classifier(frozen=["dense_1.W", "user.*"])
-    assert classifier(frozen="dense_1.W").frozen == ["dense_1.W"]
+        plain(frozen=["dense_1.W", "user.*"])
+    assert plain(frozen="dense_1.W").frozen == ["dense_1.W"]
 
 
 def test_summary_counts_parameters_and_flops() -> None:
@@ -488,7 +244,7 @@ def test_summary_counts_parameters_and_flops() -> None:
     # Forward 2·5·7 + 2·7·1; backward the weights again, and the inputs of the second alone.
     flops = 2 * (2 * 5 * 7 + 2 * 7 * 1) + 2 * 7 * 1
     assert lines[-1] == f"MSE(), float32, {flops} FLOPs a row and step"
-    assert "frozen" not in classifier().summary()
+    assert "frozen" not in plain().summary()
 
 
 def test_summary_knows_parts_below_parts() -> None:
@@ -539,7 +295,7 @@ def test_threads_agree_with_one_after_the_other() -> None:
 
 def test_probabilities_and_logits_agree() -> None:
     """The document's binary cross-entropy on σ's output is the one on logits."""
-    logits = classifier()
+    logits = plain()
     on_output = Network([*logits.layer.layers, Sigmoid()], BinaryCrossEntropy(), dtype="float64")
     on_output.theta[:] = logits.theta
     value, g = on_output.loss_and_grad(X, Y)
