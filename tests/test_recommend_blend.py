@@ -100,7 +100,7 @@ def test_errors_are_clear() -> None:
         Blend([EASE(), "EASE"])
     with pytest.raises(ValueError, match="1 weights for 2 models"):
         Blend([EASE(), Popularity()], weights=[1])
-    for name, value in (("n", 0), ("share", 1.0), ("share", -0.1)):
+    for name, value in (("n", 0), ("share", 1.0), ("share", -0.1), ("standardize", 2)):
         with pytest.raises(ValueError, match=f"Blend: {name}={value}"):
             Blend([EASE()], **{name: value})
     with pytest.raises(ValueError, match="Blend: weights=-1"):

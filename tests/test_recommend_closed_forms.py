@@ -180,7 +180,10 @@ def test_ials_in_many_small_stacks_is_the_same(monkeypatch: pytest.MonkeyPatch) 
         (lambda: ItemKNN(neighbours=0), "ItemKNN: neighbours=0, expected a whole number ≥ 1"),
         (lambda: IALS(l2=0.0), "IALS: l2=0.0, expected a number > 0"),
         (lambda: IALS(dim=2.5), "IALS: dim=2.5"),
-        (lambda: IALS(weights="stars"), "weights='stars'"),
+        (
+            lambda: IALS(weights="stars"),
+            "IALS: weights='stars', expected one of .*'binary', 'count'",
+        ),
     ],
 )
 def test_bad_arguments_are_one_clear_error(make, error: str) -> None:

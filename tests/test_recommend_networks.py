@@ -217,6 +217,8 @@ def test_all_items_loss_is_its_definition() -> None:
     likelihood = s - np.log(np.exp(s).sum(axis=1, keepdims=True))
     assert np.isclose(value, -(x.toarray() * likelihood).sum(), rtol=1e-12)
     assert np.allclose(ds.sum(axis=1), 0, atol=1e-12)
+    with pytest.raises(ValueError, match="AllItemsLoss: .* expected weight=None"):
+        AllItemsLoss(3.0, 0.0, 0.75, item_l2, True)((s, p, Q), x, np.ones(37))
 
 
 def test_all_items_training_is_its_recipe() -> None:

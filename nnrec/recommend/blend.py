@@ -13,7 +13,7 @@ import numpy as np
 from nnrec.data.holdouts import fraction_per_user
 from nnrec.data.interactions import Interactions
 from nnrec.metrics.ranking import evaluate_ranking
-from nnrec.nn.arguments import real_number, whole_number
+from nnrec.nn.arguments import real_number
 from nnrec.recommend.scoring import Array, ScoringModel, check_events, check_fitted
 
 GRID = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -51,7 +51,8 @@ class Blend(ScoringModel):
             raise ValueError(f"Blend: {len(weights)} weights for {len(models)} models")
         self.models, self.standardize, self.rng = list(models), standardize, rng
         self.weights = weights and [real_number("Blend", "weights", w) for w in weights]
-        self.n, self.share = whole_number("Blend", "n", n), real_number("Blend", "share", share, 1)
+        self.n, self.share = n, share
+        self.check_arguments()
 
     def fit(self, interactions: Interactions) -> Self:
         check_events(self, interactions)

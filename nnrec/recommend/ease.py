@@ -13,8 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from nnrec.data.interactions import Interactions
-from nnrec.nn.arguments import real_number
-from nnrec.recommend.scoring import Array, LinearModel, check_events, positive_number
+from nnrec.recommend.scoring import Array, LinearModel, check_events
 
 BLOCK = 256  # rows at a time, so that nothing beside the results grows with n_items²
 
@@ -34,13 +33,11 @@ class EDLAE(LinearModel):
     """
 
     item_weights: Array
+    positive = ("l2",)
 
     def __init__(self, l2: float = 500.0, kappa: float = 0.3, beta: float = 0.5) -> None:
-        self.l2 = positive_number(type(self).__name__, "l2", l2)
-        self.kappa, self.beta = (
-            real_number(type(self).__name__, name, value)
-            for name, value in (("kappa", kappa), ("beta", beta))
-        )
+        self.l2, self.kappa, self.beta = l2, kappa, beta
+        self.check_arguments()
 
     def fit(self, interactions: Interactions) -> Self:
         from scipy.linalg.lapack import dpotrf, dpotri

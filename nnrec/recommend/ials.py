@@ -10,13 +10,12 @@ with it and a tuned α this model is on a par with the networks it was the weak 
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from nnrec.data.interactions import Interactions
-from nnrec.nn.arguments import real_number, whole_number
-from nnrec.recommend.scoring import Array, ScoringModel, check_events, check_fitted, positive_number
+from nnrec.recommend.scoring import Array, ScoringModel, check_events, check_fitted
 
 CELLS = 2_000_000  # numbers in the stack of gathered rows that are multiplied at a time
 
@@ -38,6 +37,8 @@ class IALS(ScoringModel):
     """
 
     learned = ("user_factors", "item_factors")
+    choices: ClassVar = {"weights": ("binary", "count", "values")}
+    positive = ("l2",)
     user_factors: Array
     item_factors: Array
 
@@ -51,14 +52,9 @@ class IALS(ScoringModel):
         weights: str = "binary",
         rng: Any = 0,
     ) -> None:
-        self.dim = whole_number("IALS", "dim", dim)
-        self.l2 = positive_number("IALS", "l2", l2)
-        self.unobserved = real_number("IALS", "unobserved", unobserved)
-        self.frequency = real_number("IALS", "frequency", frequency)
-        self.epochs = whole_number("IALS", "epochs", epochs)
-        if weights not in ("binary", "count", "values"):
-            raise ValueError(f"IALS: weights={weights!r}: binary, count or values")
-        self.weights, self.rng = weights, rng
+        self.dim, self.l2, self.unobserved, self.frequency = dim, l2, unobserved, frequency
+        self.epochs, self.weights, self.rng = epochs, weights, rng
+        self.check_arguments()
 
     def fit(self, interactions: Interactions) -> Self:
         check_events(self, interactions)

@@ -8,13 +8,12 @@ near as the k-th.
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from nnrec.data.interactions import Interactions
 from nnrec.metrics.ranking import top_n
-from nnrec.nn.arguments import real_number, whole_number
 from nnrec.recommend.scoring import Array, LinearModel, check_events
 
 BLOCK = 512  # items whose similarities to all others are dense at a time
@@ -34,14 +33,13 @@ class ItemKNN(LinearModel):
     array([[1., 1., 0.]], dtype=float32)
     """
 
+    choices: ClassVar = {"similarity": ("cosine", "tfidf", "bm25")}
+
     def __init__(
         self, neighbours: int = 100, similarity: str = "cosine", shrink: float = 0.0
     ) -> None:
-        self.neighbours = whole_number("ItemKNN", "neighbours", neighbours)
-        if similarity not in ("cosine", "tfidf", "bm25"):
-            raise ValueError(f"ItemKNN: similarity={similarity!r}: cosine, tfidf or bm25")
-        self.similarity = similarity
-        self.shrink = real_number("ItemKNN", "shrink", shrink)
+        self.neighbours, self.similarity, self.shrink = neighbours, similarity, shrink
+        self.check_arguments()
 
     def fit(self, interactions: Interactions) -> Self:
         """Memory: O(512 × n_items), and about k n_items for the result."""

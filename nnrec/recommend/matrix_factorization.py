@@ -9,7 +9,7 @@ is exact and, below some 10⁴ items, cheaper than drawing negatives.  "logistic
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
@@ -159,6 +159,8 @@ class AllItemsLoss(nn.Loss):
         self.item_l2, self.softmax = item_l2, softmax
 
     def __call__(self, pred: tuple[Array, Array, Array], target: Any, weight: Any = None) -> Any:
+        if weight is not None:
+            raise ValueError("AllItemsLoss: a user weighs what he has done; expected weight=None")
         s, p, Q = pred
         n_u = np.diff(target.indptr).astype(s.real.dtype)
         if self.softmax:
@@ -208,7 +210,7 @@ class MatrixFactorization(NetworkModel):
     """
 
     learned = ("network", "offset")
-    losses = ("all_items", "softmax", "logistic", "bpr", "squared")
+    choices: ClassVar = {"loss": ("all_items", "softmax", "logistic", "bpr", "squared")}
     beta2 = 0.99
 
     def __init__(
@@ -325,5 +327,7 @@ class MatrixFactorization(NetworkModel):
         rate, _ = self.rates()["user.*"]
         falling = nn.LinearDecay(rate, self.epochs * -(-n // self.batch_size), 0.03 * rate)
         source = nn.Batches(np.arange(n), histories, batch_size=self.batch_size)
-        network.fit(source, optimizer=nn.Adam(falling, beta2=0.99), epochs=self.epochs, verbose=0)
+        network.fit(
+            source, optimizer=nn.Adam(falling, beta2=self.beta2), epochs=self.epochs, verbose=0
+        )
         return np.asarray(p["user.E"] @ Q.T + b)

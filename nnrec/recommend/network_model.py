@@ -1,51 +1,29 @@
-"""What models with a network share: the ranges of their arguments, and one run of the one loop."""
+"""What models with a network share: one run of the one loop."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
-from math import inf
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from nnrec import nn
 from nnrec.data.interactions import Interactions
-from nnrec.nn.arguments import real_number, whole_number
+from nnrec.nn.arguments import whole_number
 from nnrec.nn.layers import Array
 from nnrec.recommend.scoring import ScoringModel, check_events
-
-LEAST = dict.fromkeys(("dim", "hidden", "negatives", "epochs", "batch_size", "window"), 1)
-LEAST |= {"verbose": 0}
-BELOW = dict.fromkeys(("l2", "learning_rate", "user_rate", "frequency", "beta", "recency"), inf)
-BELOW |= {"dropout": 1.0}
 
 
 class NetworkModel(ScoringModel):
     """A model with a `network`: what derives from it writes `assemble` and `score_all`."""
 
     learned: tuple[str, ...] = ("network",)
-    losses: ClassVar[tuple[str, ...]] = ()  # the values of an argument `loss`
     beta2: ClassVar[float] = 0.999  # of nn.Adam
     network: nn.Network
     epochs: int
     batch_size: int
     learning_rate: float
     verbose: int
-
-    def check_arguments(self) -> None:
-        """ValueError unless each argument is in the range of its name; last line of `__init__`."""
-        owner = type(self).__name__
-        for name, parameter in inspect.signature(type(self)).parameters.items():
-            value = getattr(self, name)
-            if name in LEAST:
-                setattr(self, name, whole_number(owner, name, value, LEAST[name]))
-            elif name in BELOW:
-                setattr(self, name, real_number(owner, name, value, BELOW[name]))
-            elif name == "loss" and value not in self.losses:
-                raise ValueError(f"{owner}: loss={value!r}, expected one of {self.losses}")
-            elif isinstance(parameter.default, bool) and not isinstance(value, bool):
-                raise ValueError(f"{owner}: {name}={value!r}, expected True or False")
 
     def assemble(self, interactions: Interactions) -> tuple[nn.Network, Any, int]:
         """A fresh network, its batch source, and how many rows this gives in an epoch."""

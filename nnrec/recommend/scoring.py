@@ -7,14 +7,19 @@ rng.  Constructor arguments are kept under their own names, what is learned is n
 
 from __future__ import annotations
 
-from typing import Any, Self
+import inspect
+from math import inf
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from nnrec.data.interactions import Interactions
-from nnrec.nn.arguments import Described, real_number
+from nnrec.nn.arguments import Array, Described, real_number, whole_number
 
-Array = np.ndarray[Any, Any]
+LEAST = dict.fromkeys(("dim", "hidden", "negatives", "epochs", "batch_size", "window"), 1)
+LEAST |= {"neighbours": 1, "n": 1, "verbose": 0}
+BELOW = dict.fromkeys(("l2", "learning_rate", "user_rate", "frequency", "beta", "recency"), inf)
+BELOW |= {"kappa": inf, "unobserved": inf, "shrink": inf, "dropout": 1.0, "share": 1.0}
 
 
 class ScoringModel(Described):
@@ -36,6 +41,25 @@ class ScoringModel(Described):
     """
 
     learned: tuple[str, ...] = ()
+    choices: ClassVar[dict[str, tuple[str, ...]]] = {}  # argument → its possible values
+    positive: ClassVar[tuple[str, ...]] = ()  # such as a λ without which nothing can be solved
+
+    def check_arguments(self) -> None:
+        """ValueError unless each argument is in the range of its name; last line of `__init__`."""
+        owner = type(self).__name__
+        for name, parameter in inspect.signature(type(self)).parameters.items():
+            value = getattr(self, name)
+            if name in LEAST:
+                setattr(self, name, whole_number(owner, name, value, LEAST[name]))
+            elif name in BELOW:
+                setattr(self, name, real_number(owner, name, value, BELOW[name]))
+                if name in self.positive and value == 0:
+                    raise ValueError(f"{owner}: {name}={value!r}, expected a number > 0")
+            elif name in self.choices and value not in self.choices[name]:
+                expected = f"expected one of {self.choices[name]}"
+                raise ValueError(f"{owner}: {name}={value!r}, {expected}")
+            elif isinstance(parameter.default, bool) and not isinstance(value, bool):
+                raise ValueError(f"{owner}: {name}={value!r}, expected True or False")
 
     def fit(self, interactions: Interactions) -> Self:
         """Learn from a log with at least one event."""
@@ -83,10 +107,3 @@ def check_events(model: ScoringModel, interactions: Any) -> None:
         raise TypeError(f"{type(model).__name__}.fit: found {found}, expected Interactions")
     if not len(interactions):
         raise ValueError(f"{type(model).__name__}.fit: no event to learn from")
-
-
-def positive_number(owner: str, name: str, value: Any) -> float:
-    """A number > 0, such as a λ without which a system may have no solution."""
-    if real_number(owner, name, value) == 0:
-        raise ValueError(f"{owner}: {name}={value!r}, expected a number > 0")
-    return float(value)

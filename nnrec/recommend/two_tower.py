@@ -10,7 +10,7 @@ from its features alone.
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -81,7 +81,7 @@ class TwoTower(NetworkModel):
     """
 
     learned = ("network", "histories", "item_factors", "ordered")
-    losses = ("full", "in_batch")
+    choices: ClassVar = {"loss": ("full", "in_batch")}
     item_factors: Array | None = None
 
     def __init__(
