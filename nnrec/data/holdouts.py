@@ -108,11 +108,8 @@ def _per_user(log: Interactions, size: Any, by: str, rng: Seed) -> Holdout:
     """Of each user's k pairs the last min(size(k), k − 1) are test, by time or after a shuffle."""
     if by not in ("time", "random"):
         raise ValueError(f"by={by!r}: expected 'time' or 'random'")
-    order = np.arange(len(log))
-    if by == "random":
-        order = np.random.default_rng(rng).permutation(len(log))
-    elif log.times is not None:
-        order = np.argsort(log.times, kind="stable")
+    rng = np.random.default_rng(rng)
+    order = log.by_time() if by == "time" else rng.permutation(len(log))
     pairs, begins, which = np.unique(log.pairs()[order], return_index=True, return_inverse=True)
     user = pairs // max(log.n_items, 1)
     by_user = np.lexsort((begins, user))  # pairs of a user as they begin in `order`

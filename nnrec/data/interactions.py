@@ -203,14 +203,14 @@ class Interactions:
         parts = (data, item.astype(narrow), indptr.astype(narrow))
         return csr_array(parts, shape=(self.n_users, self.n_items))
 
-    def by_user(self) -> tuple[Array, Array]:
-        """(starts, events): user u's events, oldest first, are events[starts[u] : starts[u + 1]].
+    def by_time(self) -> Array:
+        """(n,) the events, oldest first; equal times, and no times, keep the order of the log."""
+        order = np.arange(len(self))
+        return order if self.times is None else np.argsort(self.times, kind="stable")
 
-        Equal times, and events without times, keep the order of the log.
-        """
-        order = (
-            np.arange(len(self)) if self.times is None else np.argsort(self.times, kind="stable")
-        )
+    def by_user(self) -> tuple[Array, Array]:
+        """(starts, events): user u's, oldest first, are events[starts[u] : starts[u + 1]]."""
+        order = self.by_time()
         events = order[np.argsort(self.user_index[order], kind="stable")]
         starts = np.searchsorted(self.user_index[events], np.arange(self.n_users + 1))
         return starts, events
@@ -237,11 +237,8 @@ class Interactions:
         rank = np.empty_like(appeared)
         rank[np.argsort(appeared)] = np.arange(len(appeared))
         which = rank[which]
-        order = (
-            np.arange(len(self)) if self.times is None else np.argsort(self.times, kind="stable")
-        )
         kept = np.empty(len(appeared), np.int64)
-        order = order[::-1] if keep == "first" else order
+        order = self.by_time()[:: -1 if keep == "first" else 1]
         kept[which[order]] = order  # of several, the last assignment stays
         merged = self.take(kept)
         if keep == "sum":

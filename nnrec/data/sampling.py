@@ -170,14 +170,14 @@ class InBatch:
 
     def _taken(self, user: Array, item: Array) -> Array:
         """(b, b) bool: is the column's item a positive of the row's user, other than his own?"""
-        distinct, column = np.unique(item, return_inverse=True)
+        items, column = np.unique(item, return_inverse=True)
         place = np.full(self.interactions.n_items, -1)
-        place[distinct] = np.arange(len(distinct))
+        place[items] = np.arange(len(items))
         histories = self._known[user]
         row = np.repeat(np.arange(len(user)), np.diff(histories.indptr))
         found = place[histories.indices]
         here = np.flatnonzero(found >= 0)
-        known = np.zeros((len(user), len(distinct)), bool)
+        known = np.zeros((len(user), len(items)), bool)
         known[row[here], found[here]] = True
         taken: Array = known[:, column]
         np.fill_diagonal(taken, False)
