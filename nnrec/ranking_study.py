@@ -91,18 +91,19 @@ class Standing:
     @cached_property
     def lines(self) -> list[list[str]]:
         """A header and a line a metric."""
-        model, *others = self.comparison.results.items()
-        lines = [["", model[0], "95 % interval", *(name for name, _ in others)]]
+        results = self.comparison.results
+        _, *others = results
+        lines = [["", self.name, "95 % interval", *others]]
         for metric in SHOWN:
-            value, interval = model[1][metric], ""
-            if metric in model[1].per_user:
-                half = self.error(metric, model[0])
+            value, interval = self.comparison[metric], ""
+            if metric in self.comparison.first.per_user:
+                half = self.error(metric, self.name)
                 interval = f"{value - half:.4f} to {value + half:.4f}"
-            cells = [f"{result[metric]:.4f}" for _, result in others]
+            cells = [f"{results[other][metric]:.4f}" for other in others]
             lines.append([metric, f"{value:.4f}", interval, *cells])
         return lines
 
-    @property
+    @cached_property
     def gaps(self) -> list[list[str]]:
         """A header, and how far the model is above each of the others, user by user."""
         lines = [[f"NDCG@10 of {self.name}, above that of", "by", "95 % interval"]]
@@ -115,9 +116,7 @@ class Standing:
     @property
     def protocol(self) -> str:
         """What the figures depend on, and which events could not be judged."""
-        first = next(iter(self.comparison.results.values()))
-        out = (f"{count:,} {why}" for why, count in self.comparison.left_out.items() if count)
-        return f"{first.protocol}; left out: {', '.join(out) or 'nothing'}"
+        return f"{self.comparison.first.protocol}; left out: {self.comparison.unjudged}"
 
     def __str__(self) -> str:
         table = grid(self.lines, "<" + ">" * (len(self.lines[0]) - 1))
@@ -125,8 +124,7 @@ class Standing:
 
     def tell(self, page: Report) -> None:
         """Add the figures and the pictures to a page."""
-        results = self.comparison.results
-        first = results[self.name]
+        results, first = self.comparison.results, self.comparison.first
         tiles = {
             "NDCG@10": (f"{first['ndcg@10']:.3f}", f"± {self.error('ndcg@10', self.name):.3f}"),
             "hit rate@10": (f"{first['hit_rate@10']:.1%}", "of users find an item among 10"),
@@ -201,21 +199,17 @@ class RankingStudy:
 
     def train(self) -> None:
         """Choose the settings on a part of train, then fit to all of train."""
-        train, (chosen, *others) = self.parts.train, self.candidates
-        by = "random" if train.times is None else "time"
-        if others:
-            inner = leave_one_out(train, by=by)
-            if len(inner.test):
+        train, chosen = self.parts.train, self.candidates[0]
+        inner = leave_one_out(train, by="random" if train.times is None else "time")
 
-                def ndcg(model: ScoringModel) -> float:
-                    model.fit(inner.train)
-                    return evaluate(model, inner.train, inner.test, n=10)["ndcg@10"]
+        def ndcg(model: ScoringModel) -> float:
+            model.fit(inner.train)
+            return evaluate(model, inner.train, inner.test, n=10)["ndcg@10"]
 
-                chosen = max(self.candidates, key=ndcg)
-        validation = 0.0
-        if isinstance(chosen, NetworkModel):
-            validation = 0.1 if len(fraction_per_user(train, 0.1).test) else 0.0
-        self.recommender = Recommender(chosen).fit(train, validation)
+        if len(self.candidates) > 1 and len(inner.test):
+            chosen = max(self.candidates, key=ndcg)
+        able = isinstance(chosen, NetworkModel) and len(fraction_per_user(train, 0.1).test)
+        self.recommender = Recommender(chosen).fit(train, 0.1 if able else 0.0)
 
     def judge(self, truth: Callable[[Array], Array] | None = None) -> Standing:
         """Look at the withheld items, once.  truth: user indices → true preferences, if known."""
@@ -243,7 +237,7 @@ class RankingStudy:
 
     def examples(self, names: Mapping[Any, Any], users: int = 5, n: int = 5) -> list[list[str]]:
         """A header, and for a few test users what they took up last and what they were shown."""
-        train, result = self.parts.train, self.standing.comparison.results[self.standing.name]
+        train, result = self.parts.train, self.standing.comparison.first
         starts, events = train.by_user()
         lines = [["user", "took up last", f"would be shown, best of {len(names) or train.n_items}"]]
         for place in np.unique(np.linspace(0, len(result.users) - 1, users).astype(int)):
@@ -269,10 +263,9 @@ class RankingStudy:
 
     def figures(self) -> dict[str, Any]:
         """What goes into the recommender's file with it, as JSON values."""
-        result = self.standing.comparison.results[self.standing.name]
         return {
             "protocol": {"withheld": self.withheld, "ranked": self.standing.protocol},
-            "test": {metric: result[metric] for metric in SHOWN},
+            "test": {metric: self.standing.comparison[metric] for metric in SHOWN},
         }
 
     def tell(self, page: Report, names: Mapping[Any, Any]) -> None:

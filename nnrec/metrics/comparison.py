@@ -32,14 +32,23 @@ class Comparison:
         if len(set(protocols.values())) != 1:
             raise ValueError(f"expected results under one protocol, found {protocols}")
 
+    @property
+    def first(self) -> RankingResult:
+        """The one that is judged."""
+        return next(iter(self.results.values()))
+
     def __getitem__(self, metric: str) -> float:
-        return next(iter(self.results.values()))[metric]
+        return self.first[metric]
+
+    @property
+    def unjudged(self) -> str:
+        """What was left out of test, in words."""
+        out = (f"{count:,} {reason}" for reason, count in self.left_out.items() if count)
+        return ", ".join(out) or "nothing"
 
     def __str__(self) -> str:
-        first = next(iter(self.results.values()))
         lines = [" " * 16 + "".join(f"{name:>21}" for name in self.results)]
-        for metric in first.metrics:
+        for metric in self.first.metrics:
             row = "".join(f"{result[metric]:>21.4f}" for result in self.results.values())
             lines.append(f"{metric:<16}{row}")
-        out = ", ".join(f"{count:,} {reason}" for reason, count in self.left_out.items() if count)
-        return "\n".join([*lines, str(first.protocol), f"left out of test: {out or 'nothing'}"])
+        return "\n".join([*lines, str(self.first.protocol), f"left out of test: {self.unjudged}"])
