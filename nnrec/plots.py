@@ -40,7 +40,7 @@ def panel(width: float = 5.2, height: float = 3.9) -> tuple[Figure, Axes]:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.set_prop_cycle(color=COLOURS)
+    axes.set_prop_cycle(color=COLOURS * len(DASHES), linestyle=DASHES * len(COLOURS))
     return figure, axes
 
 
@@ -65,11 +65,11 @@ def learning_curve(history: Mapping[str, Sequence[float]], name: str = "loss") -
         found = ", ".join(history) or "nothing"
         raise ValueError(f"learning_curve: the history holds {found}, expected {name!r}")
     figure, axes = panel()
-    for key, label, dash in zip((name, f"val_{name}"), ("training", "validation"), DASHES):
+    for key, label in ((name, "training"), (f"val_{name}", "validation")):
         values = history.get(key, ())
         if len(values):
             epochs = np.arange(1, len(values) + 1)
-            axes.plot(epochs, values, marker="o", markersize=3, label=label, linestyle=dash)
+            axes.plot(epochs, values, marker="o", markersize=3, label=label)
     if len(held := history.get(f"val_{name}", ())):
         best = int(np.argmin(held) if "loss" in name else np.argmax(held))
         axes.plot(best + 1, held[best], "o", color=COLOURS[1], markersize=8, fillstyle="none")
@@ -89,10 +89,10 @@ def roc(y_true: Any, scores: Mapping[str, Any], positive: Any = None) -> Figure:
     ('false positive rate', 'model  0.750')
     """
     figure, axes = panel()
-    for (name, score), dash in zip(scores.items(), DASHES * len(scores)):
+    for name, score in scores.items():
         false, true, _ = roc_curve(y_true, score, positive=positive)
         area = roc_auc(y_true, score, positive=positive)
-        axes.plot(false, true, label=f"{literal(name)}  {area:.3f}", linestyle=dash)
+        axes.plot(false, true, label=f"{literal(name)}  {area:.3f}")
     axes.plot([0, 1], [0, 1], color="#999999", linestyle=":", label="by chance  0.500")
     axes.set(xlabel="false positive rate", ylabel="recall", title="ROC, with the area under it")
     axes.legend(frameon=False, loc="lower right", fontsize=9)
@@ -107,11 +107,11 @@ def precision_recall(y_true: Any, scores: Mapping[str, Any], positive: Any = Non
     'model  0.833'
     """
     figure, axes = panel()
-    for (name, score), dash in zip(scores.items(), DASHES * len(scores)):
+    for name, score in scores.items():
         precision, recall, _ = precision_recall_curve(y_true, score, positive=positive)
         mean = average_precision(y_true, score, positive=positive)
-        style: Any = {"drawstyle": "steps-post", "linestyle": dash}
-        axes.plot(recall, precision, label=f"{literal(name)}  {mean:.3f}", **style)
+        label = f"{literal(name)}  {mean:.3f}"
+        axes.plot(recall, precision, label=label, drawstyle="steps-post")
     axes.set(xlabel="recall", ylabel="precision", title="Precision and recall, with the average")
     axes.set(ylim=(0, 1.02))
     axes.legend(frameon=False, loc="lower left", fontsize=9)
@@ -186,12 +186,11 @@ def by_length(results: Mapping[str, RankingResult], metric: str) -> Figure:
     array([0., 1.])
     """
     figure, axes = panel()
-    for (name, result), dash in zip(results.items(), DASHES * len(results)):
-        cuts = [
-            int(key.partition("@")[2]) for key in result.metrics if key.startswith(f"{metric}@")
-        ]
+    for name, result in results.items():
+        keys = [key.partition("@") for key in result.metrics]
+        cuts = [int(n) for key, _, n in keys if key == metric]
         values = [result[f"{metric}@{cut}"] for cut in cuts]
-        axes.plot(cuts, values, marker="o", markersize=3, label=literal(name), linestyle=dash)
+        axes.plot(cuts, values, marker="o", markersize=3, label=literal(name))
     axes.set_xscale("log")
     axes.set_xticks(cuts, [str(cut) for cut in cuts])
     axes.minorticks_off()
@@ -209,12 +208,12 @@ def exposure(results: Mapping[str, RankingResult], n: int) -> Figure:
     array([0. , 0.5, 1. ])
     """
     figure, axes = panel()
-    for (name, result), dash in zip(results.items(), DASHES * len(results)):
+    for name, result in results.items():
         lists, items = result.lists[:, :n], result.protocol.items
         counts = np.sort(np.bincount(lists[lists >= 0], minlength=items))[::-1]
         share = np.append(0, np.cumsum(counts)) / max(counts.sum(), 1)
         label = f"{literal(name)}  {result[f'coverage@{n}']:.1%} shown"
-        axes.plot(np.linspace(0, 1, items + 1), share, label=label, linestyle=dash)
+        axes.plot(np.linspace(0, 1, items + 1), share, label=label)
     axes.plot([0, 1], [0, 1], color="#999999", linestyle=":", label="all alike")
     axes.set(xlabel="share of the catalogue, most shown first", ylabel="share of all places")
     axes.set(title="Who gets the places")
