@@ -224,7 +224,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="a part (dense_1), a neuron of it (dense_1[2]) or a weight (dense_1.W[0,1])",
     )
     command.add_argument(
-        "--digits", type=seed, default=4, metavar="N", help="decimals (default: 4)"
+        "--digits", type=whole, default=4, metavar="N", help="decimals (default: 4)"
     )
     command.add_argument("--out", type=Path, metavar="FILE", help="write there, not to the screen")
 
@@ -289,15 +289,20 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
-def count(text: str) -> int:
-    """A whole number from 1 on.
+def whole(text: str, least: int = 0) -> int:
+    """A whole number from `least` on, such as a seed.
 
-    >>> count("7")
+    >>> whole("7")
     7
     """
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number from 1 on")
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number from {least} on")
     return int(text)
+
+
+def count(text: str) -> int:
+    """A whole number from 1 on."""
+    return whole(text, 1)
 
 
 def ids(text: str) -> list[str]:
@@ -316,17 +321,6 @@ def ids(text: str) -> list[str]:
         raise argparse.ArgumentTypeError(f"{text[1:]}: {error}") from None
 
 
-def seed(text: str) -> int:
-    """A seed: a whole number from 0 on.
-
-    >>> seed("7")
-    7
-    """
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number from 0 on")
-    return int(text)
-
-
 def seeds(text: str) -> range:
     """A range of seeds, both ends included, or one.
 
@@ -334,14 +328,14 @@ def seeds(text: str) -> range:
     (range(1, 41), range(7, 8))
     """
     first, _, last = text.partition("-")
-    found = range(seed(first), seed(last or first) + 1)
+    found = range(whole(first), whole(last or first) + 1)
     if not found:
         raise argparse.ArgumentTypeError(f"{text!r}, expected the smaller number first")
     return found
 
 
 def add_seed(command: argparse.ArgumentParser, what: str) -> None:
-    command.add_argument("--seed", type=seed, default=0, metavar="N", help=f"{what} (default: 0)")
+    command.add_argument("--seed", type=whole, default=0, metavar="N", help=f"{what} (default: 0)")
 
 
 def add_out(command: argparse.ArgumentParser) -> None:
