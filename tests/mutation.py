@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import ast
 import difflib
+import gc
 import os
 import random
 import resource
@@ -41,6 +42,7 @@ def main() -> int:
     parser.add_argument("--sample", type=int, help="judge only so many mutants")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--least", type=float, default=0.95, help="the score that is asked for")
+    parser.add_argument("--only", type=Path, help="judge only the survivors this file lists")
     parser.add_argument("--survivors", type=Path, help="write the survivors' changes to this file")
     arguments = parser.parse_args()
     os.environ["CI"] = "true"  # hypothesis draws the same examples each time
@@ -56,10 +58,14 @@ def main() -> int:
         code = [path for path in arguments.code if path.startswith("nnrec")]
         tests = [path for path in arguments.code if path not in code]
         mutants = [m for path in code for m in write_mutants(Path(path))]
+        if arguments.only:
+            listed = (ROOT / arguments.only).read_text(encoding="utf-8")
+            listed = {entry.partition(": ")[2].strip() for entry in listed.split("\n\n")}
+            mutants = [m for m in mutants if m[2] in listed]
         if arguments.sample:
             mutants = random.Random(arguments.seed).sample(mutants, arguments.sample)
         judge.mutants = mutants
-        options = ["-q", "-p", "no:cacheprovider", "-m", MARKS]
+        options = ["-q", "-p", "no:cacheprovider", "--tb", "native", "-m", MARKS]
         status = pytest.main([*options, *tests], plugins=[judge])
         return status or judge.report()
 
@@ -105,6 +111,14 @@ def difference(before: Any, after: Any) -> str:
     return "\n".join(line for line in marked if line[:2] not in ("--", "++", "@@"))
 
 
+def choose(name: str) -> None:
+    """The mutant whose code runs from now on, in this process: its children know no mutmut."""
+    from mutmut.mutation.trampoline import set_mutant_under_test
+
+    set_mutant_under_test(name)
+    del os.environ["MUTANT_UNDER_TEST"]
+
+
 class Judge:
     """The pytest plugin: first all tests once, then a fork for each mutant."""
 
@@ -124,6 +138,16 @@ class Judge:
         )
         hypothesis.settings.load_profile("m")
 
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        import hypothesis
+
+        for item in session.items:  # also where a test asks for more examples
+            if own := getattr(
+                getattr(item, "function", None), "_hypothesis_internal_use_settings", None
+            ):
+                fewer = hypothesis.settings(own, max_examples=min(own.max_examples, 25))
+                item.function._hypothesis_internal_use_settings = fewer
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         if session.testsfailed:
@@ -131,13 +155,14 @@ class Judge:
         # Another process would not be the mutant.
         items = [i for i in session.items if "python" not in getattr(i, "fixturenames", ())]
         reach = self.reach(session, items)
+        gc.freeze()  # a fork's garbage collector leaves the pages shared
         began, running = time.monotonic(), {}
         for number, (name, function, _) in enumerate(self.mutants, 1):
             tests = [item for _, item in sorted(reach[function], key=lambda pair: pair[0])]
             if not tests:
                 self.verdicts[name] = "no test"
                 continue
-            limit = 10 + 10 * sum(seconds for seconds, _ in reach[function])
+            limit = 5 + 5 * sum(seconds for seconds, _ in reach[function])
             if len(running) == self.arguments.jobs:
                 self.wait(running)
             if not (pid := os.fork()):
@@ -152,31 +177,31 @@ class Judge:
         return True
 
     def reach(self, session: pytest.Session, items: list[Any]) -> dict[str, list[Any]]:
-        """The tests that call each function, with their seconds."""
+        """The tests that call each function, with their seconds of CPU."""
         from _pytest.runner import runtestprotocol
         from mutmut.state import state
 
-        os.environ["MUTANT_UNDER_TEST"] = "stats"
+        choose("stats")
         reach = defaultdict(list)
         for item, after in zip(items, [*items[1:], None]):
             state()._stats.clear()
-            began = time.monotonic()
+            began = sum(os.times()[:4])
             for report in runtestprotocol(item, log=False, nextitem=after):
                 if report.failed:
                     raise pytest.UsageError(f"fails without a mutant: {report.longreprtext}")
             for function in state()._stats:
-                reach[function].append((time.monotonic() - began, item))
-        os.environ["MUTANT_UNDER_TEST"] = ""
+                reach[function].append((sum(os.times()[:4]) - began, item))
+        choose("")
         return reach
 
     def try_mutant(self, name: str, tests: list[Any], limit: int) -> None:
         """In the fork: leave with 1 if a test fails, with 0 if none does."""
         from _pytest.runner import runtestprotocol
 
-        os.environ["MUTANT_UNDER_TEST"] = name
+        choose(name)
         resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
         resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
-        signal.alarm(3 * limit)
+        signal.alarm(10 * limit)
         quiet = os.open(os.devnull, os.O_WRONLY)
         os.dup2(quiet, 1)
         os.dup2(quiet, 2)
