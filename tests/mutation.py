@@ -134,7 +134,7 @@ class Judge:
 
         phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]  # nobody reads the example
         hypothesis.settings.register_profile(
-            "m", hypothesis.settings(), phases=phases, max_examples=25
+            "m", hypothesis.settings(), phases=phases, max_examples=25, report_multiple_bugs=False
         )
         hypothesis.settings.load_profile("m")
 

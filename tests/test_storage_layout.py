@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+import reprlib
 import tracemalloc
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 
 from nnrec import storage
 from nnrec.storage import FormatError, layout
+from tests.messages import exactly
 from tests.stored import (
     CHARACTERS,
     CLASSES,
@@ -117,7 +119,9 @@ def test_depth_of_metadata(file):
         storage.write(file, {}, {"a": [deep]})
     loop: dict = {}
     loop["a"] = loop
-    with pytest.raises(ValueError, match="more than 256 levels; does it hold itself"):
+    path = ("metadata" + 40 * "['a']")[:80]
+    words = f"{path}…: more than 256 levels; does it hold itself?"
+    with pytest.raises(ValueError, match=exactly(words)):
         storage.write(file, {}, loop)
 
 
@@ -278,7 +282,8 @@ def test_file_that_gets_shorter_while_it_is_read(tmp_path, monkeypatch):
         return found
 
     monkeypatch.setattr(layout, "_read_header", truncate)
-    with pytest.raises(FormatError, match="array 'a': the file became shorter meanwhile"):
+    words = f"{path}: array 'a': the file became shorter meanwhile"
+    with pytest.raises(FormatError, match=exactly(words)):
         storage.read(path)
 
 
@@ -291,8 +296,124 @@ def test_largest_shapes(tmp_path, shape, dtype):
     assert storage.read(tmp_path / "f")[0]["a"].shape == tuple(shape)
     entry["shape"] = [size + (size > 1) for size in shape] if len(shape) == 2 else [*shape, 1]
     (tmp_path / "f").write_bytes(layout_of(json.dumps({"a": entry}).encode()))
-    with pytest.raises(FormatError, match="header key 'a': shape .* that an array can have"):
+    shown = reprlib.repr(entry["shape"])
+    words = f"{tmp_path / 'f'}: header key 'a': shape {shown}; expected one that an array can have"
+    with pytest.raises(FormatError, match=exactly(words)):
         storage.read(tmp_path / "f")
+
+
+METADATA = "header key '__metadata__'"
+WHOLE = "; expected whole numbers, none negative"
+SPEC = "; expected dtype, shape, data_offsets"
+DTYPES = "BOOL, F16, F32, F64, I8, I16, I32, I64, U8, U16, U32, U64"
+
+
+def entry(offsets, name="a"):
+    return f'{{"{name}":{{"dtype":"U8","shape":[1],"data_offsets":{offsets}}}}}'
+
+
+def nnrec(text, version="1"):
+    """The header of a file of nnrec with this text of JSON."""
+    texts = {"format": "nnrec", "version": version, "json": text}
+    return json.dumps({"__metadata__": texts})
+
+
+@pytest.mark.parametrize(
+    ("header", "data", "words"),
+    [
+        ("", 0, "byte 8: ''; expected '{'"),
+        ("[1]", 0, "byte 8: '['; expected '{'"),
+        ("{", 0, "header: Expecting …"),
+        (b'{"\xff', 0, "byte 10: expected UTF-8"),
+        ('{"a":1,"a":1}', 0, "header: the key 'a' twice; expected JSON"),
+        ('{"a":1e999}', 0, "header: '1e999' is no finite number; expected JSON"),
+        ('{"a":NaN}', 0, "header: 'NaN' is no finite number; expected JSON"),
+        (r'{"a":"\udc00"}', 0, "header: half a surrogate pair; expected JSON"),
+        ('{"a":%s}' % ("[" * 256 + "]" * 256), 0,
+         "header: nested too deeply; expected at most 256 levels"),
+        ('{"a":3}', 0, f"header key 'a': 3{SPEC}"),
+        ('{"a":{"dtype":"U8","shape":[1]}}', 0,
+         f"header key 'a': {{'dtype': 'U8', 'shape': [1]}}{SPEC}"),
+        (entry("[0]"), 1,
+         f"header key 'a': {{'data_offsets': [0], 'dtype': 'U8', 'shape': [1]}}{SPEC}"),
+        (entry('[0,1],"b":1'), 1, "header key 'a': {'b': 1, …"),
+        ('{"a":{"dtype":"U8","shape":[1.0],"data_offsets":[0,1]}}', 1,
+         f"header key 'a': {{'data_offsets': [0, 1], 'dtype': 'U8', 'shape': [1.0]}}{WHOLE}"),
+        ('{"a":{"dtype":"U8","shape":[true],"data_offsets":[0,1]}}', 1,
+         f"header key 'a': {{'data_offsets': [0, 1], 'dtype': 'U8', 'shape': [True]}}{WHOLE}"),
+        ('{"a":{"dtype":"U8","shape":[-1],"data_offsets":[0,1]}}', 1,
+         f"header key 'a': {{'data_offsets': [0, 1], 'dtype': 'U8', 'shape': [-1]}}{WHOLE}"),
+        ('{"a":{"dtype":"F8","shape":[1],"data_offsets":[0,1]}}', 1,
+         f"header key 'a': dtype 'F8'; expected one of {DTYPES}"),
+        ('{"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,7]}}', 7,
+         "header key 'a': data_offsets [0, 7]; expected 24 bytes for F32 of shape [2, 3]"),
+        (entry("[0,1]", "a\x7f"), 1,
+         r"header key 'a\x7f': a control character; expected a name without"),
+        (entry("[1,2]"), 2,
+         "header key 'a': its data begins at 1; expected 0"),
+        (entry("[0,1]", "b")[:-1] + "," + entry("[0,1]", "a")[1:], 1,
+         "header key 'a': its data begins at 0; expected 1"),
+        (entry("[0,1]"), 3,
+         "byte 61: 3 bytes of data; expected 1 as the header says"),
+        (entry("[0,1]"), 0,
+         "byte 61: 0 bytes of data; expected 1 as the header says"),
+        ('{"__metadata__":[1]}', 0, f"{METADATA}: [1]; expected strings by name"),
+        ('{"__metadata__":{"a":1}}', 0, f"{METADATA}: {{'a': 1}}; expected strings by name"),
+        ('{"__metadata__":{"format":"nnrec"}}', 0,
+         f"{METADATA}: version None; expected '1', or a newer nnrec"),
+        (nnrec("{}", "2"), 0, f"{METADATA}: version '2'; expected '1', or a newer nnrec"),
+        ('{"__metadata__":{"format":"nnrec","version":"1"}}', 0,
+         f"{METADATA}: ['format', 'version']; expected format, version, json"),
+        (nnrec("[1]"), 0, f"{METADATA}, 'json': [1]; expected an object"),
+        (nnrec("{"), 0, f"{METADATA}, 'json': Expecting …"),
+        (nnrec("[" * 257 + "]" * 257), 0,
+         f"{METADATA}, 'json': nested too deeply; expected at most 256 levels"),
+    ],
+)  # fmt: skip
+def test_header_that_contradicts_the_format_or_the_file(tmp_path, header, data, words):
+    header = header if isinstance(header, bytes) else header.encode()
+    (tmp_path / "f").write_bytes(layout_of(header, b"\0" * data))
+    for read in storage.read, storage.read_header:
+        with pytest.raises(FormatError, match=exactly(f"{tmp_path / 'f'}: {words}")):
+            read(tmp_path / "f")
+
+
+@pytest.mark.parametrize(
+    ("content", "length"), [(b"", 0), (b"\7" + b"\0" * 6, 7), (b"\1" + b"\0" * 7, 1)]
+)
+def test_file_that_is_shorter_than_its_header(tmp_path, content, length):
+    (tmp_path / "f").write_bytes(content)
+    words = f"byte 0: a header of {length} bytes in a file of {len(content)} bytes"
+    with pytest.raises(FormatError, match=exactly(f"{tmp_path / 'f'}: {words}")):
+        storage.read(tmp_path / "f")
+
+
+@pytest.mark.parametrize(
+    ("text", "cost"),
+    [
+        ("1", 4), ('"é"', 9 * 3), ("[]", 64 + 4 * 2), ("{}", 160 + 4 * 2),
+        ('{"a":[1,2]}', 160 * 2 + 64 + 72 + 4 * 11), (r'["[{:,\"[{:,"]', 64 + 4 * 14),
+        ('{"a":{"b":"é"},"c":[[],[]]}', 160 * 5 + 64 * 3 + 72 * 2 + 9 * 27),
+    ],
+)  # fmt: skip
+def test_room_that_json_takes(text, cost):
+    assert layout._parse(text, "x", cost + 3) == (json.loads(text), 3)
+    assert layout._parse(text, "x", cost) == (json.loads(text), 0)
+    with pytest.raises(FormatError, match="x: so much JSON; expected less for the size of the f"):
+        layout._parse(text, "x", cost - 1)
+
+
+@pytest.mark.parametrize(("character", "copies"), [(b" ", 4), (b"\xff", 9)])
+@pytest.mark.parametrize("data", [0, 7])
+def test_longest_header_that_is_decoded(character, copies, data):
+    """Bytes times copies ≤ three times the file and 15 MiB, less the data."""
+    longest = (3 * 8 + 2 * data + 15 * 2**20) // (copies - 3)
+    for length, words in (
+        (longest, "byte 8: ' '; expected '{'" if copies == 4 else "byte 8: expected UTF-8"),
+        (longest + 1, f"byte 0: a header of {longest + 1} bytes; expected a shorter one"),
+    ):
+        with pytest.raises(FormatError, match=exactly(f"f: {words}")):
+            layout._decode(character * length, 8 + length + data, "f")
 
 
 def test_bool_is_0_or_1(tmp_path):
@@ -300,5 +421,6 @@ def test_bool_is_0_or_1(tmp_path):
     (tmp_path / "f").write_bytes(layout_of(header, b"\0\1\1"))
     assert same(storage.read(tmp_path / "f")[0]["a"], np.array([False, True, True]))
     (tmp_path / "f").write_bytes(layout_of(header, b"\0\1\2"))
-    with pytest.raises(FormatError, match="array 'a': BOOL other than 0 and 1"):
+    words = f"{tmp_path / 'f'}: array 'a': BOOL other than 0 and 1"
+    with pytest.raises(FormatError, match=exactly(words)):
         storage.read(tmp_path / "f")
