@@ -32,9 +32,24 @@ def check_table(history: History, name: str) -> None:
     assert len({len(line) for line in str(history).splitlines()}) == 1, "columns are aligned"
 
 
+def test_history_of_many_epochs_prints_twenty() -> None:
+    for epochs in (19, 20, 21, 997):
+        history = History(loss=[1 / i for i in range(1, epochs + 1)], late=[0.0] * epochs)
+        shown = sorted(set(np.linspace(1, epochs, 20).round().astype(int).tolist()))
+        assert str(history).splitlines()[1:] == [
+            f"{epoch:5d}{1 / epoch:12.5g}           0" for epoch in shown
+        ]
+
+
+def test_history_prints_what_every_figure_has() -> None:
+    lines = str(History(loss=[0.5, 0.25], late=[1.0])).splitlines()
+    assert lines == ["epoch        loss        late", "    1         0.5           1"]
+
+
 def test_history_keeps_long_names_apart() -> None:
     name = "val_average_precision"
     check_table(History({"loss": [0.5, 0.25], name: [1 / 3, 1e-7]}), name)
+    assert str(History({"of_11_chars": [], "of_10_char": []})) == ("epoch  of_11_chars  of_10_char")
 
 
 # Callbacks.
@@ -121,6 +136,8 @@ def test_early_stopping_restores_the_best(settings, best) -> None:
     history = net.fit(X, Y, epochs=11, callbacks=[score, stopping], verbose=0)
     assert len(history["loss"]) == min(11, best + settings["patience"])
     np.testing.assert_array_equal(net.theta, thetas[best - 1])
+    sign = -1 if stopping.mode == "max" else 1
+    assert (stopping.best, stopping.best_epoch) == (sign * SCORES[best - 1], best)
     thetas.clear()
     net.fit(X, Y, epochs=3, callbacks=[score, stopping], verbose=0)  # it starts afresh
     np.testing.assert_array_equal(net.theta, thetas[2 if stopping.mode == "max" else 1])
@@ -247,6 +264,7 @@ class Bar:
         Bar.made.append(self)
 
     def set_postfix_str(self, text, refresh=True) -> None:
+        assert not refresh, "update does it, at tqdm's own pace"
         self.said.append(text)
 
     def update(self, n=1) -> None:
@@ -275,12 +293,15 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(capsys) -> None:
     assert re.fullmatch(rf"epoch 3/3  \d+\.\d s  {re.escape(figures)}", last)
 
 
-def test_progress_says_at_most_a_line_a_second(capsys, monkeypatch) -> None:
-    clock = iter(np.arange(0, 99, 0.3))  # start, then every epoch
+@pytest.mark.parametrize(("seconds", "said"), [(0.25, [5, 10]), (0.5, [3, 6, 9, 10])])
+def test_progress_says_at_most_a_line_a_second(seconds, said, capsys, monkeypatch) -> None:
+    clock = iter(np.arange(100, 199, seconds))  # start, then every epoch
     monkeypatch.setattr("time.monotonic", lambda: next(clock))
-    classifier().fit(X, Y, epochs=10)
-    said = [line.split()[1] for line in capsys.readouterr().err.splitlines()]
-    assert said == ["4/10", "8/10", "10/10"]
+    history = classifier().fit(X, Y, epochs=10)
+    assert capsys.readouterr().err.splitlines() == [
+        f"epoch {epoch}/10  {epoch * seconds:.1f} s  loss {history['loss'][epoch - 1]:.5g}"
+        for epoch in said
+    ]
 
 
 def test_progress_says_the_last_epoch_of_a_stopped_training(capsys) -> None:
@@ -297,6 +318,9 @@ def test_verbose_0_is_silent(capsys, monkeypatch) -> None:
     bars = at_a_terminal(monkeypatch)
     classifier().fit(X, Y, epochs=2, verbose=0)
     assert sys.stderr.getvalue() == "" and not bars
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    classifier().fit(X, Y, epochs=2)
+    assert "epoch 2/2" in sys.stderr.getvalue() and not bars, "no terminal, no bar"
 
 
 def test_progress_is_tqdms_bar_at_a_terminal(monkeypatch) -> None:
@@ -304,7 +328,7 @@ def test_progress_is_tqdms_bar_at_a_terminal(monkeypatch) -> None:
     history = classifier().fit(X, Y, epochs=3)
     (bar,) = bars
     assert (bar.total, bar.done, bar.closed) == (3, 3, True)
-    assert bar.settings.get("file") is None, "which is stderr to tqdm"
+    assert bar.settings == {"initial": 0, "unit": "epoch", "delay": 1}  # no file: stderr to tqdm
     assert bar.said == [f"loss {loss:.5g}" for loss in history["loss"]]
     assert sys.stderr.getvalue() == ""
 

@@ -67,7 +67,8 @@ def test_weights_that_mean_nothing_are_refused(loss: Loss) -> None:
         refused(lambda w=weight: loss(y3, t3, w), ValueError, repr(loss), weight.shape, "(3,)")
     for bad in (-1.0, math.nan, math.inf):
         weight = np.array([1, bad, 2])
-        refused(lambda w=weight: loss(y3, t3, w), ValueError, repr(loss), f"weight {bad}", "row 1")
+        message = f"weight {bad} in row 1, expected ≥ 0 and finite"
+        refused(lambda w=weight: loss(y3, t3, w), ValueError, f"{loss!r}: {message}")
 
 
 @pytest.mark.parametrize("loss", CLASSES, ids=repr)
@@ -87,7 +88,8 @@ def test_wrong_labels_are_refused(loss: Loss) -> None:
 def test_class_targets_below_zero_are_refused(loss: Loss, bad: float) -> None:
     target = t3.copy()
     target[1, 0] = bad
-    refused(lambda: loss(y3, target), ValueError, repr(loss), "target", bad, "row 1")
+    message = f"{loss!r}: target {bad} in row 1, expected ≥ 0 and finite"
+    refused(lambda: loss(y3, target), ValueError, message)
 
 
 def test_sparse_targets_below_zero_are_refused() -> None:
@@ -101,7 +103,8 @@ def test_sparse_targets_below_zero_are_refused() -> None:
 def test_what_is_no_probability_is_refused(loss: Loss, bad: float) -> None:
     pred = y3.copy()
     pred[1, 0] = bad
-    refused(lambda: loss(pred, t3), ValueError, repr(loss), "probability", bad, "row 1")
+    message = f"{loss!r}: probability {bad} in row 1, expected 0 to 1"
+    refused(lambda: loss(pred, t3), ValueError, message)
 
 
 @pytest.mark.parametrize("loss", [BinaryCrossEntropy(), SigmoidCrossEntropy()], ids=repr)
@@ -109,7 +112,8 @@ def test_what_is_no_probability_is_refused(loss: Loss, bad: float) -> None:
 def test_binary_targets_are_probabilities(loss: Loss, bad: float) -> None:
     target = t3.copy()
     target[2, 1] = bad
-    refused(lambda: loss(y3, target), ValueError, repr(loss), "target", bad, "row 2")
+    message = f"{loss!r}: target {bad} in row 2, expected 0 to 1"
+    refused(lambda: loss(y3, target), ValueError, message)
 
 
 def test_a_logarithm_of_zero_names_the_row_and_the_form_on_logits() -> None:

@@ -30,7 +30,7 @@ from nnrec import (
     Optimizer,
     RMSProp,
 )
-from nnrec.nn.optimizers import BLOCK
+from nnrec.nn.optimizers import BLOCK, Segment
 
 Number = dict[str, float]
 
@@ -329,14 +329,18 @@ def test_state_continues_bit_for_bit(rule, settings, duplicate) -> None:
     np.testing.assert_array_equal(stepped(third, middle, gradients[6:]), whole)
 
 
+SLOTS = {SGD: [], Adagrad: ["squares"], RMSProp: ["squares"], Adam: ["m", "v"], AdamW: ["m", "v"]}
+
+
 @each_rule
 def test_state_is_plain(rule, settings) -> None:
-    """A count, arrays, and keys that JSON keeps."""
+    """A count, arrays of those slots alone that the rule needs, and keys that JSON keeps."""
     theta, gradients = problem(8, steps=2)
     optimizer = rule(0.1, **settings)
     stepped(optimizer, theta, gradients)
     state = optimizer.state_dict()
     assert state["steps"] == 2
+    assert list(state["slots"]) == SLOTS[rule] + ["velocity"] * ("momentum" in settings)
     assert json.loads(json.dumps(state, default=np.ndarray.tolist)).keys() == state.keys()
     assert all(slot.shape == theta.shape for slot in state["slots"].values())
 
@@ -440,6 +444,37 @@ def test_bare_steps_count_for_the_rows() -> None:
     np.testing.assert_allclose(net.parameters()["E"][4], expected, rtol=1e-12)
 
 
+def test_a_segment_is_a_part_of_the_vector_and_its_numbers_what_a_step_touches() -> None:
+    vector = np.arange(11.0)
+    dense, rows = Segment(2, 5, 0.1), Segment(5, 11, 0.1, np.array([2, 0]), width=2)
+    np.testing.assert_array_equal(dense.of(vector), [2, 3, 4])
+    np.testing.assert_array_equal(dense.numbers(vector), [2, 3, 4])
+    np.testing.assert_array_equal(rows.of(vector), [[5, 6], [7, 8], [9, 10]])
+    np.testing.assert_array_equal(rows.numbers(vector), [[9, 10], [5, 6]])
+    assert np.shares_memory(rows.of(vector), vector)
+
+
+@pytest.mark.parametrize(
+    ("table", "dense"),
+    [(slice(0, 4), slice(4, 7)), (slice(3, 7), slice(0, 3))],
+    ids=["first", "last"],
+)
+def test_a_neighbour_of_a_table_is_no_step_of_its_rows(table, dense) -> None:
+    """A table beside a dense part: its rows step as they do alone."""
+    theta, gradients = problem(10, steps=5)
+    segments = [
+        Segment(table.start, table.stop, 0.1, np.array([0]), width=2),
+        Segment(dense.start, dense.stop, 0.1),
+    ]
+    expected = theta.copy()
+    for at in (slice(table.start, table.start + 2), dense):
+        expected[at] = stepped(Adam(0.1), theta[at], gradients[:, at])
+    optimizer = Adam(0.1)
+    for g in gradients:
+        optimizer.step(theta, g, segments)
+    np.testing.assert_allclose(theta, expected, rtol=1e-12)
+
+
 class Sometimes(Embedding):
     """Names its rows only when the batch touches few of them."""
 
@@ -472,6 +507,7 @@ def test_rows_may_be_named_in_some_batches_only() -> None:
         (lambda: Adam(0.1, beta1=1.0), "Adam: beta1=1.0, expected a number ≥ 0 and < 1"),
         (lambda: Adam(0.1, beta2=1.5), "Adam: beta2=1.5"),
         (lambda: LinearDecay(0.1, steps=0), "LinearDecay: steps=0"),
+        (lambda: ExponentialDecay(0.1, steps=0), "ExponentialDecay: steps=0"),
         (lambda: AdamW(weight_decay=-0.1), "AdamW: weight_decay=-0.1"),
         (lambda: Adam(clip_norm=-1), "Adam: clip_norm=-1"),
     ],
@@ -536,6 +572,11 @@ def test_anothers_state_is_refused(optimizer, other) -> None:
     assert optimizer.steps == 0
 
 
+def test_slots_without_a_count_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"the state has slots \(\), expected \('m', 'v'\)"):
+        Adam().load_state_dict({"slots": {}})
+
+
 def test_a_fresh_state_loads() -> None:
     theta, gradients = problem(9, steps=3)
     optimizer = Adam(0.03)
@@ -549,6 +590,7 @@ def test_a_fresh_state_loads() -> None:
 def test_a_rule_of_ones_own() -> None:
     class Signs(Optimizer):
         def update(self, theta, g, *slots, rate, t):
+            assert theta.shape == g.shape == (3,)
             theta -= rate * np.sign(g)
 
     net = Network(Dense(2, 1), Pull(), rng=0, dtype="float64")

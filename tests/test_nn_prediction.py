@@ -26,6 +26,21 @@ def test_predict_in_blocks_equals_at_once(batch_size) -> None:
     np.testing.assert_allclose(estimate, 1 / (1 + np.exp(-z)), rtol=1e-12)
 
 
+def test_predict_and_evaluate_work_by_blocks_of_4096_rows() -> None:
+    blocks = []
+
+    class Spy(Layer):
+        def __call__(self, theta, x, rng=None):
+            blocks.append(len(x))
+            return x, lambda dy, g: dy
+
+    net, x = Network(Spy(), MSE()), np.ones((4099, 1))
+    net.predict(x)
+    net.evaluate(x, x)
+    net.predict(x[:8], batch_size=4)
+    assert blocks == [4096, 3, 4096, 3, 4, 4]
+
+
 def test_predict_and_evaluate_keep_dropout_out() -> None:
     net = Network([Dense(5, 7), Dropout(0.5), Dense(7, 1)], MSE(), rng=0)
     bare = Network([Dense(5, 7), Dense(7, 1)], MSE(), rng=0)

@@ -206,8 +206,12 @@ def test_layers_and_source_draw_from_different_streams() -> None:
         draws["source"].append(int(rng.integers(2**62)))
         yield X, Y
 
-    Network([Draw(), Dense(5, 1)], MSE(), rng=0).fit(source, epochs=3, verbose=0)
+    net = Network([Draw(), Dense(5, 1)], MSE(), rng=0)
+    net.fit(source, epochs=3, verbose=0)
     assert len({*draws["layer"], *draws["source"]}) == 6
+    for stream, name in enumerate(("source", "layer")):  # and the same ones for good
+        own = [np.random.default_rng([net.entropy, stream, epoch]) for epoch in range(3)]
+        assert draws[name] == [rng.integers(2**62) for rng in own]
 
 
 def test_a_leading_dense_declines_the_data_gradient_in_fit_alone() -> None:
