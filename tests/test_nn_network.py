@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-import re
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
