@@ -303,8 +303,6 @@ def explain(
 
 def filed_example(model: str, data: str, row: int, label: list[str]) -> tuple[Network, Any, Any]:
     """The network of a file, of an ensemble the first, and a row of a table as its x and y."""
-    import numpy as np
-
     from nnrec import Network, Table, load
     from nnrec.data.columns import missing
 

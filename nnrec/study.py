@@ -155,8 +155,7 @@ class Evaluation:
         lines = [["", NETWORK, "95 % interval", *others]]
         for metric in (*RANKING, *DECIDING):
             value, low, high = self.interval(metric)
-            figures = [self.value(metric, name) for name in others]
-            cells = [f"{figure:.4f}" for figure in figures]
+            cells = [f"{self.value(metric, name):.4f}" for name in others]
             lines.append([metric, f"{value:.4f}", f"{low:.4f} to {high:.4f}", *cells])
         thresholds = [f"{forecast.threshold:.3f}" for forecast in self.forecasts.values()]
         lines.append(["threshold", thresholds[0], "", *thresholds[1:]])
@@ -167,7 +166,7 @@ class Evaluation:
 
     def tell(self, page: Report) -> None:
         """Add the figures and the pictures to a page."""
-        n, positives = len(self.y), int(self.y.sum())
+        y, n, positives = self.y, len(self.y), int(self.y.sum())
         prob, threshold = self.forecasts[NETWORK]
         auc, ap = self.interval("ROC AUC"), self.interval("average precision")
         tiles = {
@@ -191,15 +190,13 @@ class Evaluation:
         page.text(f"{about.format(positive=self.question)}. Each decides at its own threshold.")
         curves = {name: f.prob for name, f in self.forecasts.items() if name != MAJORITY}
         pictures = {
-            "How many of the rows sought are found, against false alarms": plots.roc(
-                self.y, curves
-            ),
+            "How many of the rows sought are found, against false alarms": plots.roc(y, curves),
             "How many of the rows found are right, as more are found": plots.precision_recall(
-                self.y, curves
+                y, curves
             ),
-            "Whether a predicted 30 % happens 30 % of the time": plots.reliability(self.y, prob),
+            "Whether a predicted 30 % happens 30 % of the time": plots.reliability(y, prob),
             f"Decisions at the threshold {threshold:.3f}": plots.confusion(
-                self.y, prob >= threshold, [False, True]
+                y, prob >= threshold, [False, True]
             ),
         }
         page.figures(pictures)
@@ -340,12 +337,11 @@ class Study:
 
     def figures(self) -> dict[str, Any]:
         """What goes into the model's file with it, as JSON values."""
-        metrics_ = {name: self.evaluation.value(name) for name in (*RANKING, *DECIDING)}
         return {
             "label": self.question.label,
             "positive": self.question.positive,
             "rows": {name: len(rows) for name, rows in self.parts.items()},
-            "test": metrics_,
+            "test": {name: self.evaluation.value(name) for name in (*RANKING, *DECIDING)},
         }
 
     def tell(self, page: Report) -> None:

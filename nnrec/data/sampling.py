@@ -8,6 +8,7 @@ negatives.  Batch sources here are callables `rng -> iterable of (x, y)`, one ep
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,28 @@ class Negatives:
         return drawn if self.exponent == 0 else np.searchsorted(self._ends, drawn, "right")
 
 
-class Pointwise:
+@dataclass(eq=False, repr=False)
+class _Drawn:
+    """Batches of positives in random order, each with `negatives` items drawn for its user."""
+
+    interactions: Interactions
+    negatives: int = 1
+    batch_size: int = 1024
+    exponent: float = 0.0
+
+    def __post_init__(self) -> None:
+        _at_least(1, self.negatives, self.batch_size)
+        self._draw = Negatives(self.interactions, self.exponent)
+        self._pairs = _positives(self.interactions)
+
+    def _triples(self, rng: Any) -> Iterator[tuple[Array, Array, Array]]:
+        rng = np.random.default_rng(rng)
+        for user, item in _shuffled(self._pairs, self.interactions, self.batch_size, rng):
+            yield user, item, self._draw(user, self.negatives, rng)
+
+
+@dataclass(eq=False, repr=False)
+class Pointwise(_Drawn):
     """Each positive pair with label 1 and `negatives` drawn ones with label 0, freshly every epoch.
 
     A batch is ((users, items), labels), `batch_size` positives first, then their negatives:
@@ -88,28 +110,18 @@ class Pointwise:
     [1 0 0 1 1 0 0 1] [1 0 1 2 0 2 2 0] [1. 1. 1. 1. 0. 0. 0. 0.]
     """
 
-    def __init__(
-        self,
-        interactions: Interactions,
-        negatives: int = 4,
-        batch_size: int = 1024,
-        exponent: float = 0.0,
-    ) -> None:
-        self.interactions, self.exponent = interactions, exponent
-        self.negatives, self.batch_size = _at_least(1, negatives, batch_size)
-        self._draw, self._pairs = Negatives(interactions, exponent), _positives(interactions)
+    negatives: int = 4
 
     def __call__(self, rng: Any = 0) -> Iterator[Batch]:
-        rng = np.random.default_rng(rng)
-        for user, item in _shuffled(self._pairs, self.interactions, self.batch_size, rng):
-            drawn = self._draw(user, self.negatives, rng)
+        for user, item, drawn in self._triples(rng):
             users = np.append(user, np.repeat(user, self.negatives))
             labels = np.zeros(len(users), np.float32)
             labels[: len(user)] = 1
             yield (users, np.append(item, drawn)), labels
 
 
-class Pairwise:
+@dataclass(eq=False, repr=False)
+class Pairwise(_Drawn):
     """Triples (user, positive, negative) for losses of a difference, such as BPR's; no labels.
 
     A batch is ((users, items, others), None), others (b,) or, with negatives > 1, (b, negatives).
@@ -119,21 +131,8 @@ class Pairwise:
     [(array([1, 0, 0, 1]), array([1, 0, 1, 2]), array([0, 2, 2, 0]))]
     """
 
-    def __init__(
-        self,
-        interactions: Interactions,
-        negatives: int = 1,
-        batch_size: int = 1024,
-        exponent: float = 0.0,
-    ) -> None:
-        self.interactions, self.exponent = interactions, exponent
-        self.negatives, self.batch_size = _at_least(1, negatives, batch_size)
-        self._draw, self._pairs = Negatives(interactions, exponent), _positives(interactions)
-
     def __call__(self, rng: Any = 0) -> Iterator[Batch]:
-        rng = np.random.default_rng(rng)
-        for user, item in _shuffled(self._pairs, self.interactions, self.batch_size, rng):
-            drawn = self._draw(user, self.negatives, rng)
+        for user, item, drawn in self._triples(rng):
             yield (user, item, drawn[:, 0] if self.negatives == 1 else drawn), None
 
 
@@ -154,8 +153,8 @@ class InBatch:
     """
 
     def __init__(self, interactions: Interactions, batch_size: int = 256) -> None:
-        self.interactions = interactions
-        (self.batch_size,) = _at_least(2, batch_size)
+        _at_least(2, batch_size)
+        self.interactions, self.batch_size = interactions, batch_size
         self._pairs, self._known = _positives(interactions), interactions.csr()
         self._column = np.zeros(interactions.n_items, np.int64)
         count = np.bincount(self._known.indices, minlength=interactions.n_items)
@@ -184,11 +183,10 @@ class InBatch:
         return taken
 
 
-def _at_least(least: int, *sizes: int) -> tuple[int, ...]:
+def _at_least(least: int, *sizes: int) -> None:
     for size in sizes:
         if size < least:
             raise ValueError(f"{size}: expected a whole number ≥ {least}")
-    return sizes
 
 
 def _positives(interactions: Interactions) -> Array:

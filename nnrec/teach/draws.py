@@ -95,15 +95,8 @@ class Draw:
         """The exercise; asked: symbols, or cells by symbol."""
         optimizer = optimizer or nn.SGD(0.5)
         recorded = trace(network, x, y, optimizer, exact=self.fractions)
-        if isinstance(asked, Mapping):
-            cells = dict(asked)
-        else:
-            cells = {name: every(recorded.values[name]) for name in asked}
+        if not isinstance(asked, Mapping):
+            asked = {name: [*np.ndindex(recorded.values[name].shape)] for name in asked}
         settings = {"digits": self.digits, "fractions": self.fractions} | more
         about = (self.kind, self.seed, title, task, network, x, y, optimizer, recorded)
-        return Exercise(*about, given, cells, **settings)
-
-
-def every(array: Array) -> list[Index]:
-    """All the indices of an array."""
-    return list(np.ndindex(array.shape))
+        return Exercise(*about, given, dict(asked), **settings)

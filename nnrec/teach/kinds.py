@@ -105,7 +105,7 @@ def delta(draw: Draw) -> Exercise:
     unit: nn.Layer
     if draw.difficulty == 3:
         unit, loss, form = nn.Softmax(), nn.CategoricalCrossEntropy(), "(a - y) / n"
-        y = one_hot(draw.rng.integers(0, outputs, n), outputs)
+        y = np.eye(outputs)[draw.rng.integers(0, outputs, n)]
         words = "a softmax {a_1} of {z_1}, and the cross-entropy −Σ {y} ln {a_1}"
     else:
         which = draw.rng.integers(3)
@@ -142,11 +142,6 @@ def cells(n: int, outputs: int, draw: Draw) -> list[Index]:
     """The cells asked for: of a softmax not the last, which would follow from the others."""
     last = draw.kind == "softmax" or draw.difficulty == 3
     return [(i, j) for i in range(n) for j in range(outputs - last)]
-
-
-def one_hot(labels: Array, classes: int) -> Array:
-    """Rows with one 1."""
-    return np.eye(classes)[labels]
 
 
 def hidden_delta(draw: Draw, n: int) -> Exercise:

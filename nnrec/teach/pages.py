@@ -63,7 +63,7 @@ svg .dot { fill: var(--ink); }
 
 def verdict(shown: Shown) -> str:
     """A step's check in words."""
-    step, unprobed = shown.step, 0
+    step = shown.step
     if step.check is None:
         return "not checked: it has no symbolic form"
     unprobed = sum(bool(entry != entry) for entry in step.check.flat)
@@ -214,16 +214,23 @@ def page(explanation: Explanation) -> str:
         out += figures.drawn(explanation.trace, explanation.digits)
     wrong = [s.name for s in explanation.trace.steps if not explanation.trace.agrees(s)]
     said = f"{len(wrong)} checks FAIL" if wrong else "every check agrees"
-    name = html.escape(heading(explanation))
+    name = heading(explanation)
+    first = (
+        f"<h1>The network shows its work</h1>\n<p>{html.escape(name)}</p>\n<p>Each step in "
+        "symbols, with the numbers put in, with its result, and with a check by another way: the "
+        "derivative of the forward pass alone, or the formula evaluated apart from the library; "
+        f"{said}.</p>"
+    )
+    return document(name, STYLE, "\n".join([first, *out]))
+
+
+def document(title: str, style: str, body: str) -> str:
+    """A whole HTML page; the title is plain text."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<title>{name}</title><link rel="icon" href="data:,">\n<style>{STYLE}</style></head>\n'
-        f"<body><h1>The network shows its work</h1>\n<p>{name}</p>\n<p>Each step in symbols, with "
-        "the numbers put in, with its result, and with a check by another way: the derivative of "
-        f"the forward pass alone, or the formula evaluated apart from the library; {said}.</p>\n"
-        + "\n".join(out)
-        + "\n</body></html>"
+        f'<title>{html.escape(title)}</title><link rel="icon" href="data:,">\n'
+        f"<style>{style}</style></head>\n<body>{body}\n</body></html>"
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from nnrec.nn.arguments import Array
 from nnrec.teach.exercises import Exercise, Index, Question, given_text, known_format
 from nnrec.teach.expressions import numeric, parse, symbolic
-from nnrec.teach.pages import tex
+from nnrec.teach.pages import document, tex
 from nnrec.teach.styles import Latex, MathML, Style, decimals
 
 Block = tuple[str, Any]
@@ -175,13 +175,7 @@ def page(style: Style, content: list[Block]) -> str:
     frames |= {"answer": "<p><b>%s</b></p>", "line": '<hr class="line">'}
     frames["math"] = f'<div class="math">{math}</div>'
     body = joined(style, content, frames, html.escape, "<math>%s</math>", "\n")
-    title = html.escape(content[0][1])
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<title>{title}</title><link rel="icon" href="data:,">\n<style>{STYLE}</style></head>\n'
-        f"<body>\n{body}\n</body></html>\n"
-    )
+    return document(content[0][1], STYLE, f"\n{body}") + "\n"
 
 
 def joined(

@@ -92,6 +92,10 @@ class Draw:
         """Normal numbers."""
         return self.rng.normal(size=shape)
 
+    def pair(self, *shape: int) -> tuple[Array, ...]:
+        """Two arrays of normal numbers."""
+        return tuple(self.real(2, *shape))
+
     def share(self, *shape: int) -> Array:
         """Numbers well inside (0, 1)."""
         return self.rng.uniform(0.35, 0.65, shape)
@@ -243,6 +247,13 @@ def tanh_net(a: int, b: int, c: int, *rest: nn.Layer) -> list[nn.Layer]:
 
 
 # Each row: (draw, n, a, b, c) -> subject, inputs and, of a loss or a network, the target.
+Row = Callable[..., tuple[Any, ...]]
+
+
+def of_one_shape(loss: nn.Loss, pred: Callable[..., Any], target: Callable[..., Any]) -> Row:
+    """The row of a loss: how its pred and its target are drawn, both for (n, a)."""
+    return lambda d, n, a, b, c: (loss, pred(d, n, a), target(d, n, a))
+
 
 LAYERS = {
     "Dense": lambda d, n, a, b, c: (nn.Dense(a, b), d.real(n, a)),
@@ -260,50 +271,22 @@ COMPOSITES = {
     "Concatenate": lambda d, n, a, b, c: (nn.Concatenate(), (d.real(n, a), d.real(n, b))),
     "Add": lambda d, n, a, b, c: (nn.Add(), tuple(d.real(3, n, a))),
     "Multiply": lambda d, n, a, b, c: (nn.Multiply(), tuple(d.real(3, n, a))),
-    "Dot": lambda d, n, a, b, c: (nn.Dot(), tuple(d.real(2, n, a))),
+    "Dot": lambda d, n, a, b, c: (nn.Dot(), d.pair(n, a)),
     "Sequential": lambda d, n, a, b, c: (relu_net(a, b, c), d.real(n, a)),
-    "Siamese": lambda d, n, a, b, c: (Siamese(nn.Dense(a, b)), tuple(d.real(2, n, a))),
+    "Siamese": lambda d, n, a, b, c: (Siamese(nn.Dense(a, b)), d.pair(n, a)),
     "NeuMF": lambda d, n, a, b, c: (NeuMF(n, a, 2), (d.ids(n), d.ids(a))),
 }
 
 LOSSES = {
-    "MSE": lambda d, n, a, b, c: (nn.MSE(), d.real(n, a), d.real(n, a)),
-    "MSE, mean form": lambda d, n, a, b, c: (nn.MSE(mean=True), d.real(n, a), d.real(n, a)),
-    "BinaryCrossEntropy": lambda d, n, a, b, c: (
-        nn.BinaryCrossEntropy(),
-        d.share(n, a),
-        d.share(n, a),
-    ),
-    "CategoricalCrossEntropy": lambda d, n, a, b, c: (
-        nn.CategoricalCrossEntropy(),
-        d.share(n, a),
-        d.soft(n, a),
-    ),
-    "SigmoidCrossEntropy": lambda d, n, a, b, c: (
-        nn.SigmoidCrossEntropy(),
-        d.real(n, a),
-        d.binary(n, a),
-    ),
-    "SoftmaxCrossEntropy": lambda d, n, a, b, c: (
-        nn.SoftmaxCrossEntropy(),
-        d.real(n, a),
-        d.labels(n, a),
-    ),
-    "SoftmaxCrossEntropy, soft": lambda d, n, a, b, c: (
-        nn.SoftmaxCrossEntropy(),
-        d.real(n, a),
-        d.soft(n, a),
-    ),
-    "SoftmaxCrossEntropy, CSR": lambda d, n, a, b, c: (
-        nn.SoftmaxCrossEntropy(),
-        d.real(n, a),
-        d.csr(n, a),
-    ),
-    "a custom one, two outputs": lambda d, n, a, b, c: (
-        GaussianLikelihood(),
-        tuple(d.real(2, n, a)),
-        d.real(n, a),
-    ),
+    "MSE": of_one_shape(nn.MSE(), Draw.real, Draw.real),
+    "MSE, mean form": of_one_shape(nn.MSE(mean=True), Draw.real, Draw.real),
+    "BinaryCrossEntropy": of_one_shape(nn.BinaryCrossEntropy(), Draw.share, Draw.share),
+    "CategoricalCrossEntropy": of_one_shape(nn.CategoricalCrossEntropy(), Draw.share, Draw.soft),
+    "SigmoidCrossEntropy": of_one_shape(nn.SigmoidCrossEntropy(), Draw.real, Draw.binary),
+    "SoftmaxCrossEntropy": of_one_shape(nn.SoftmaxCrossEntropy(), Draw.real, Draw.labels),
+    "SoftmaxCrossEntropy, soft": of_one_shape(nn.SoftmaxCrossEntropy(), Draw.real, Draw.soft),
+    "SoftmaxCrossEntropy, CSR": of_one_shape(nn.SoftmaxCrossEntropy(), Draw.real, Draw.csr),
+    "a custom one, two outputs": of_one_shape(GaussianLikelihood(), Draw.pair, Draw.real),
 }
 
 NETWORKS = {
@@ -348,7 +331,7 @@ NETWORKS = {
     ),
     "siamese": lambda d, n, a, b, c: (
         nn.Network(Siamese(relu_net(a, b, c)), nn.MSE(), d.rng),
-        tuple(d.real(2, n, a)),
+        d.pair(n, a),
         d.real(n, 1),
     ),
     "NeuMF, MSE": lambda d, n, a, b, c: (
@@ -388,7 +371,7 @@ class Specimen:
 
     kind: str
     name: str
-    draw: Callable[..., tuple[Any, ...]]
+    draw: Row
     exact: bool
 
     @property
@@ -411,12 +394,11 @@ class Specimen:
         case = Case(subject, inputs, target, weight, seed=seed)
         if self.kind == "loss":
             return case
-        layer = getattr(subject, "layer", subject)
+        layer: Any = getattr(subject, "layer", subject)
         theta = layer.init(rng)
         return replace(case, theta=theta if plain else theta + rng.normal(size=theta.size) / 2)
 
 
-Row = Callable[..., tuple[Any, ...]]
 KINDS: dict[str, dict[str, Row]] = {
     "layer": LAYERS,
     "composite": COMPOSITES,
