@@ -13,7 +13,7 @@ _HOMES = {
     "nnrec.nn": (
         "Add Adagrad Adam AdamW Batches BinaryCrossEntropy CategoricalCrossEntropy "
         "Composite Concatenate CosineDecay Dense Dot Dropout EarlyStopping Embedding "
-        "ExponentialDecay History L1 L2 Layer LayerNorm LinearDecay Loss MSE "
+        "History L1 L2 Layer LayerNorm LinearDecay Loss MSE "
         "Multiply Network Normal Optimizer RMSProp ReLU SGD Sequential Sigmoid "
         "SigmoidCrossEntropy Softmax SoftmaxCrossEntropy Tanh relu sigmoid softmax tanh"
     ),

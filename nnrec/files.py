@@ -33,7 +33,7 @@ CLASSES: dict[str, type] = {
         *(nn.BinaryCrossEntropy, nn.CategoricalCrossEntropy, nn.MSE, nn.SigmoidCrossEntropy),
         *(nn.SoftmaxCrossEntropy, nn.L1, nn.L2, nn.Normal),
         *(nn.Adagrad, nn.Adam, nn.AdamW, nn.RMSProp, nn.SGD),
-        *(nn.CosineDecay, nn.ExponentialDecay, nn.LinearDecay, nn.Network),
+        *(nn.CosineDecay, nn.LinearDecay, nn.Network),
         # cleaning and features
         *(data.Cleaning, data.Categories, data.Clip, data.DropDuplicates, data.DropMissing),
         *(data.DropWhere, data.Fill, data.Features, Column, data.BagOfWords, data.Boolean),

@@ -23,11 +23,7 @@ from nnrec.storage import FormatError
 
 GOLDEN = Path(__file__).parent / "golden"
 
-SCHEDULES = [
-    nn.LinearDecay(0.1, 7),
-    nn.CosineDecay(0.1, 7, 0.01),
-    nn.ExponentialDecay(0.1, 7, 0.25),
-]
+SCHEDULES = [nn.LinearDecay(0.1, 7), nn.CosineDecay(0.1, 7, 0.01)]
 OBJECTS = [
     *(nn.Add(), nn.Concatenate(), nn.Dot(), nn.Multiply()),
     *(nn.ReLU(), nn.Sigmoid(), nn.Softmax(), nn.Tanh(), nn.Dropout(0.3), nn.LayerNorm(3, 1e-3)),
@@ -132,7 +128,7 @@ def concrete(module, kinds) -> set[type]:
 
 def test_registry_is_complete() -> None:
     kinds = (nn.Layer, nn.Loss, nn.L1.__base__, nn.Optimizer, nn.LinearDecay, nn.Composite)
-    in_nn = concrete(nn, kinds) | {*(nn.LinearDecay, nn.ExponentialDecay, nn.Normal, Network)}
+    in_nn = concrete(nn, kinds) | {*(nn.LinearDecay, nn.Normal, Network)}
     assert in_nn - {Network} == {type(given) for given in OBJECTS}
     in_data = concrete(data, (data.Encoding, RowRule, CellRule)) | {Cleaning, Features, Column}
     assert in_nn | in_data | {NeuralClassifier, NeuralRegressor} <= set(CLASSES.values())

@@ -162,6 +162,37 @@ def test_the_leading_dense_declines_the_data_gradient() -> None:
     assert Pair().without_data_gradient()(Pair().init(np.random.default_rng(0)), X, IDS)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
+@pytest.mark.parametrize("rate", [0, 0.3])
+def test_relu_and_dropout_train_under_one_mask_to_the_same_bits(dtype: str, rate: float) -> None:
+    net = Sequential([ReLU(), Dropout(rate), Tanh(), ReLU(), Dropout(rate), Dropout(rate), ReLU()])
+    twin = net.without_data_gradient()
+    names = ["dropout_1", "tanh_1", "dropout_2", "dropout_3", "relu_3"]
+    assert list(twin.parts) == names and list(net.parts) != names
+    x = np.random.default_rng(0).normal(size=(101, 11)).astype(dtype)
+    x.ravel()[:4] = 0.0, -0.0, 1e30, -1e30
+    for seed in (None, 1):
+        results = []
+        for layer in (net, twin):
+            rng = None if seed is None else np.random.default_rng(seed)
+            y, back = layer(np.empty(0), x, rng=rng)
+            after = None if rng is None else rng.random()
+            results.append((y.tobytes(), y.dtype, back(x - 1, np.empty(0)).tobytes(), after))
+        assert results[0] == results[1]
+
+
+def test_a_dropout_of_ones_own_is_not_merged() -> None:
+    class Own(Dropout):
+        def __call__(self, theta, x, rng=None):
+            return x + 1, lambda dy, g: dy
+
+    class Ramp(ReLU):
+        pass
+
+    for layers in ([ReLU(), Own(0.5)], [Ramp(), Dropout(0.5)], [Dropout(0.5), ReLU()]):
+        assert len(Sequential(layers).without_data_gradient().parts) == 2
+
+
 class Counted(Layer):
     """A wrapper from outside, as a trace or a timer is one."""
 

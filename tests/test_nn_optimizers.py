@@ -23,7 +23,6 @@ from nnrec import (
     CosineDecay,
     Dense,
     Embedding,
-    ExponentialDecay,
     LinearDecay,
     Loss,
     Network,
@@ -273,9 +272,6 @@ def test_schedules_have_their_closed_forms() -> None:
         assert linear == pytest.approx(0.7 - 0.6 * share, rel=1e-12)
         assert cosine == pytest.approx(0.1 + 0.3 * (1 + math.cos(math.pi * share)), rel=1e-12)
     assert LinearDecay(1.0, steps=3)(3) == CosineDecay(1.0, steps=3)(3) == 0
-    rates = np.array([ExponentialDecay(0.7, steps=97)(step) for step in range(97)])
-    assert rates[0] == 0.7 and rates[1] < rates[0]
-    np.testing.assert_allclose(rates[1:] / rates[:-1], rates[1] / rates[0], rtol=1e-12)
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.integers(1, 97))

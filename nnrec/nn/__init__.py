@@ -9,5 +9,5 @@ from nnrec.nn.losses import L1, L2, MSE, BinaryCrossEntropy, CategoricalCrossEnt
 from nnrec.nn.losses import SigmoidCrossEntropy, SoftmaxCrossEntropy
 from nnrec.nn.network import Network
 from nnrec.nn.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSProp
-from nnrec.nn.optimizers import CosineDecay, ExponentialDecay, LinearDecay
+from nnrec.nn.optimizers import CosineDecay, LinearDecay
 from nnrec.nn.training import Batches, EarlyStopping, History

@@ -8,13 +8,14 @@ weights is calling a part twice; arithmetic is a part too: `Add`, `Multiply`, `C
 import copy
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from math import prod
 from types import SimpleNamespace
 from typing import Any, Self
 
 import numpy as np
 
-from nnrec.nn.layers import Array, Generator, Layer, Result, Rng, Shape, several
+from nnrec.nn.layers import Array, Dropout, Generator, Layer, ReLU, Result, Rng, Shape, several
 
 
 class Composite(Layer):
@@ -159,10 +160,18 @@ class Sequential(Composite):
         return self.part_rows(next(iter(self.parts)), *inputs)
 
     def without_data_gradient(self) -> Self:
+        """The twin to train, to the same bits: also takes ReLU and Dropout under one mask."""
         if type(self).__call__ is not Sequential.__call__:
             return self  # a call of its own may need the first part's gradient
         name, first = next(iter(self.parts.items()))
-        return self.with_parts(self.parts | {name: first.without_data_gradient()})
+        parts = self.parts | {name: first.without_data_gradient()}
+        for (before, layer), (name, after) in pairwise(self.parts.items()):
+            if (type(layer), type(after)) == (ReLU, Dropout):
+                del parts[before]
+                twin: Any = copy.copy(after)
+                twin.with_relu = True
+                parts[name] = twin
+        return self.with_parts(parts)
 
     def __repr__(self) -> str:
         return f"Sequential({self.layers!r})"

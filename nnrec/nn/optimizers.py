@@ -90,30 +90,32 @@ class Optimizer(Described):
         if self.clip_norm is not None:
             norm = sqrt(sum(np.square(s.numbers(g), dtype=float).sum() for s in segments))
             scale = self.clip_norm / (max(norm, self.clip_norm) or 1)
+        vectors = (g, theta, *self.slots.values())
         for segment in segments:
             rate = segment.rate(self.steps) if callable(segment.rate) else segment.rate
             rate = real_number(type(self).__name__, "learning_rate", rate)
-            vectors = [segment.of(vector) for vector in (g, theta, *self.slots.values())]
-            for at, t in self.counted(segment, len(vectors[0])):
-                parts = [a[at] if segment.rows is None else a.take(at, axis=0) for a in vectors]
+            for at, t in self.counted(segment):
+                rows = segment.rows is not None
+                parts = [segment.numbers(a) if rows else a[at] for a in vectors]
                 grad, part, *slots = parts
                 grad = self.decayed(part, grad if scale == 1 else grad * scale)
                 self.update(part, grad, *slots, rate=rate, t=t)
-                if segment.rows is not None:  # the parts are copies, and go back into the table
+                if rows:  # the parts are copies, and go back into the table
                     for vector, stepped in zip(vectors[1:], parts[1:]):
-                        vector[at] = stepped
+                        segment.of(vector)[at] = stepped
         self.steps += 1
 
-    def counted(self, segment: Segment, size: int) -> Iterator[tuple[Any, Any]]:
-        """Where a step works in a segment, and as which step: block by block, or on its rows."""
+    def counted(self, segment: Segment) -> Iterator[tuple[Any, Any]]:
+        """Where a step works in θ, and as which step: block by block, or on the rows of a table."""
         if segment.rows is None:
             for start, counts in self.row_steps.items():
                 if segment.start <= int(start) < segment.stop:
                     counts += 1
-            for first in range(0, size, BLOCK):
-                yield slice(first, first + BLOCK), self.steps + 1
+            for first in range(segment.start, segment.stop, BLOCK):
+                yield slice(first, min(first + BLOCK, segment.stop)), self.steps + 1
         else:  # rows count their own steps
             if (table := str(segment.start)) not in self.row_steps:
+                size = (segment.stop - segment.start) // segment.width
                 self.row_steps[table] = np.full(size, self.steps)
             self.row_steps[table][segment.rows] += 1
             yield segment.rows, self.row_steps[table][segment.rows][:, None]
@@ -293,22 +295,3 @@ class CosineDecay(LinearDecay):
 
     def left(self, done: float) -> float:
         return (1 + cos(pi * done)) / 2
-
-
-@dataclass(frozen=True)
-class ExponentialDecay:
-    """A schedule: `start` times `rate` for every `steps` steps, smoothly.
-
-    >>> [ExponentialDecay(1.0, steps=10, rate=0.5)(step) for step in (0, 10, 20)]
-    [1.0, 0.5, 0.25]
-    """
-
-    start: float
-    steps: int
-    rate: float = 0.5
-
-    def __post_init__(self) -> None:
-        whole_number("ExponentialDecay", "steps", self.steps)
-
-    def __call__(self, step: int) -> float:
-        return float(self.start * self.rate ** (step / self.steps))

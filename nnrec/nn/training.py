@@ -255,7 +255,7 @@ def fit(
     try:
         run.tell("on_start")
         while run.epoch < epochs and not run.stop:
-            figures = {"loss": train_epoch(run, g)}
+            figures = {"loss": train_epoch(run, g, ready=data is not None)}
             if data is not None and metrics:
                 figures = evaluate(*data, metrics=metrics) | figures
             if validation_data is not None:
@@ -272,8 +272,11 @@ def fit(
     return run.history
 
 
-def train_epoch(run: Run, g: Array) -> float:
-    """One pass over the source, or the rest of it; the mean loss.  g is zero between steps."""
+def train_epoch(run: Run, g: Array, ready: bool) -> float:
+    """One pass over the source, or the rest of it; the mean loss.  g is zero between steps.
+
+    ready: the source's batches are checked and cast already.
+    """
     network, optimizer, theta = run.network, run.optimizer, run.network.theta
     layer, dense = network.layer.without_data_gradient(), network.segments(optimizer, {})
     shuffle, draws = (np.random.default_rng([network.entropy, i, network.epochs]) for i in (0, 1))
@@ -282,7 +285,7 @@ def train_epoch(run: Run, g: Array) -> float:
     for given in islice(run.given["source"](shuffle), run.batches, None):
         if not isinstance(given, tuple | list) or not 1 <= len(given) <= 3:
             raise ValueError("fit: a batch source gives (x, y) or (x, y, weight) for each batch")
-        batch = network.batch(*given)
+        batch = (*given, None)[:3] if ready else network.batch(*given)
         rows = layer.rows(*batch[0])
         segments = network.segments(optimizer, rows) if rows else dense
         before = draws.bit_generator.state
