@@ -39,8 +39,8 @@ class Encoding:
         raise NotImplementedError
 
     def outputs(self, name: str) -> list[str]:
-        """The d names of the matrix columns made of the column `name`."""
-        raise NotImplementedError
+        """The d names of the matrix columns made of the column `name`; a single one keeps it."""
+        return [name]
 
     def __repr__(self) -> str:
         arguments = [
@@ -82,9 +82,6 @@ class Standardize(Encoding):
         with np.errstate(over="ignore"):  # a scale near 0
             z = (finite(column) - self.center) / self.scale
         return z.clip(-most, most)[:, None]
-
-    def outputs(self, name: str) -> list[str]:
-        return [name]
 
 
 @dataclass(repr=False, eq=False)
@@ -250,9 +247,6 @@ class Boolean(Encoding):
         x = finite(column)
         _refuse(~np.isin(x, (0, 1)), x, "0 or 1")
         return x[:, None]
-
-    def outputs(self, name: str) -> list[str]:
-        return [name]
 
 
 _PERIODS = {"month": 12, "day": 31, "weekday": 7, "hour": 24}

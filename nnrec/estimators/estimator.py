@@ -258,14 +258,15 @@ class NeuralEstimator(Described):
         """Train the networks, one after the other."""
         loss, outputs = self.loss(rows)
         widths, layers = [rows.X.shape[1], *map(int, self.hidden)], []
+        initializer = "he" if self.activation == "relu" else "glorot"
         for before, after in zip(widths, widths[1:]):
-            initializer = "he" if self.activation == "relu" else "glorot"
             layers += [Dense(before, after, initializer), ACTIVATIONS[self.activation]()]
             layers += [Dropout(self.dropout)] if self.dropout else []
         layers += [Dense(widths[-1], outputs)]
         batches = -(-len(rows) // self.batch_size)
         epochs = max(10, -(-500 // batches)) if self.epochs is None else self.epochs
         optimizer = self.optimizer or Adam()
+        optimizer = optimizer_for(optimizer, epochs * batches) if self.decay else optimizer
         self.networks_, self.histories_ = [], []
         for _ in range(self.ensemble):
             penalty = L2(self.l2) if self.l2 else ()
@@ -276,9 +277,7 @@ class NeuralEstimator(Described):
                 rows.y,
                 sample_weight=rows.weight,
                 validation_data=None if held is None else (held.X, held.y, held.weight),
-                optimizer=optimizer_for(optimizer, epochs * batches)
-                if self.decay
-                else deepcopy(optimizer),
+                optimizer=deepcopy(optimizer),
                 epochs=epochs,
                 batch_size=self.batch_size,
                 callbacks=[*stopping, *callbacks],

@@ -11,7 +11,6 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from itertools import product
 from math import prod
 from typing import Any
 
@@ -272,7 +271,9 @@ def numeric(node: Any, values: Values, at: Index) -> Tree:
             return ("num", entry_of(value, at)) if np.ndim(value) else ("const", value)
         case ast.BinOp(a, ast.MatMult(), b):
             inner = range(shape(a)[-1])
-            return total(inner, lambda j: dot(entry(a, (*at[:-1], j)), entry(b, (j, at[-1]))))
+            return total(
+                inner, lambda j: ("mul", [entry(a, (*at[:-1], j)), entry(b, (j, at[-1]))], "·")
+            )
         case ast.Attribute(a, _):
             return entry(a, at[::-1])
         case ast.Subscript(a, ids):
@@ -287,13 +288,11 @@ def numeric(node: Any, values: Values, at: Index) -> Tree:
         case ast.Call(ast.Name("log_sum_exp"), [a]):
             return ("call", "ln", [along(a, lambda j: ("exp", entry(a, j)))])
         case ast.Call(ast.Name("sum_rows"), [a]):
-            rows = list(product(*map(range, shape(a)[:-1])))
-            return total(rows, lambda row: entry(a, (*row, at[-1])))
+            return total([*np.ndindex(shape(a)[:-1])], lambda row: entry(a, (*row, at[-1])))
         case ast.Call(ast.Name("total"), [a]):
-            return total(list(product(*map(range, shape(a)))), lambda j: entry(a, j))
+            return total([*np.ndindex(shape(a))], lambda j: entry(a, j))
         case ast.Call(ast.Name("share"), [a]):
-            whole = list(product(*map(range, shape(a))))
-            return ("frac", entry(a, at), total(whole, lambda j: entry(a, j)))
+            return ("frac", entry(a, at), total([*np.ndindex(shape(a))], lambda j: entry(a, j)))
         case ast.Call(ast.Name("concat"), parts):
             column = at[-1]
             for part in parts:
@@ -310,11 +309,6 @@ def numeric(node: Any, values: Values, at: Index) -> Tree:
             return total(where, lambda i: entry(rows, (*i, *at[1:])))
         case _:
             return pointwise(node, lambda part: entry(part, at))
-
-
-def dot(a: Tree, b: Tree) -> Tree:
-    """A product of two numbers."""
-    return ("mul", [a, b], "·")
 
 
 def written_out(places: Sequence[Any], term: Callable[[Any], Tree]) -> list[Tree]:

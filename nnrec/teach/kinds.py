@@ -20,20 +20,11 @@ Cells = dict[str, list[Index]]
 
 WIDTHS = {1: (2, 2, 1), 2: (2, 3, 2), 3: (2, 2, 2, 1)}  # of the layers, by difficulty
 BACKPROP = {1: ((2, 2, 1), 1), 2: ((2, 2, 1), 2), 3: ((2, 2, 2, 1), 1)}  # and the rows
-WRONG = [  # what can be found on one sheet of gradients
-    "bias-averaged",
-    "weight-gradient-transposed",
-    "weights-reshaped",
-    "updated-weights",
-    "derivative-forgotten",
-    "function-for-derivative",
-    "derivative-at-output",
-    "derivative-of-input",
-    "square-forgotten",
-    "relu-mask-forgotten",
-    "relu-mask-reversed",
-    "relu-mask-of-gradient",
-]
+WRONG = """
+bias-averaged weight-gradient-transposed weights-reshaped updated-weights derivative-forgotten
+function-for-derivative derivative-at-output derivative-of-input square-forgotten
+relu-mask-forgotten relu-mask-reversed relu-mask-of-gradient
+""".split()  # what can be found on one sheet of gradients
 
 
 def forward(draw: Draw) -> Exercise:
