@@ -503,7 +503,6 @@ def test_rows_may_be_named_in_some_batches_only() -> None:
         (lambda: Adam(0.1, beta1=1.0), "Adam: beta1=1.0, expected a number ≥ 0 and < 1"),
         (lambda: Adam(0.1, beta2=1.5), "Adam: beta2=1.5"),
         (lambda: LinearDecay(0.1, steps=0), "LinearDecay: steps=0"),
-        (lambda: ExponentialDecay(0.1, steps=0), "ExponentialDecay: steps=0"),
         (lambda: AdamW(weight_decay=-0.1), "AdamW: weight_decay=-0.1"),
         (lambda: Adam(clip_norm=-1), "Adam: clip_norm=-1"),
     ],
