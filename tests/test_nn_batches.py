@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 
 import numpy as np
@@ -239,15 +240,23 @@ def test_metrics_get_vectors_and_labels_as_they_came() -> None:
 
 def test_a_drift_of_labels_is_warned_of() -> None:
     ordered = np.sort(Y)
-    with pytest.warns(UserWarning, match=r"100\.0% of them are 1, \d\d\.\d% before") as caught:
+    before = f"{ordered[:70].mean():.1%} before; shuffle, or give validation_data"
+    with pytest.warns(UserWarning, match=f"the last rows: 100.0% of them are 1, {before}$"):
         classifier().fit(X, ordered, validation_split=0.3, verbose=0)
-    assert caught[0].filename == __file__, "it points at the caller's line"
     for y in (ordered[:, None], ordered.astype(float), ordered == 1):
         with pytest.warns(UserWarning, match="of them are 1"):
             classifier().fit(X, y, validation_split=0.3, verbose=0)
     net = Network([Dense(5, 2)], SoftmaxCrossEntropy(), rng=0)
     with pytest.warns(UserWarning, match="of them are"):
         net.fit(X, ordered, validation_split=0.3, verbose=0)
+
+
+def test_a_drift_points_at_the_callers_line() -> None:
+    if "mutmut" in sys.modules:
+        pytest.skip("mutmut's wrappers stand between fit and its caller")
+    with pytest.warns(UserWarning, match="of them are 1") as caught:
+        classifier().fit(X, np.sort(Y), validation_split=0.3, verbose=0)
+    assert caught[0].filename == __file__
 
 
 @pytest.mark.parametrize(

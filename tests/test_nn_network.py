@@ -32,6 +32,7 @@ from nnrec import (
     Tanh,
     check_gradients,
 )
+from nnrec.nn.losses import Penalty
 from tests.trainings import ITEMS, USERS, X, Y, plain
 
 
@@ -168,6 +169,38 @@ def test_a_penalty_on_a_table_covers_the_rows_of_the_batch() -> None:
         np.testing.assert_allclose(added[name], expected, atol=1e-14)
 
 
+def test_a_penalty_gets_parameters_in_their_shape_and_of_a_table_its_rows() -> None:
+    seen = []
+
+    class Seen(Penalty):
+        def __call__(self, W):
+            seen.append(W.shape)
+            return 0.0, 0 * W
+
+    net = Network(Factors(), MSE(), penalty=Seen(1.0))
+    net.loss_and_grad((np.array([2, 7, 2]), np.array([5, 5, 5])), np.ones(3))
+    assert seen == [(2, 3), (1, 3), (3, 1)]
+
+
+def test_a_step_works_on_as_few_segments_as_there_are_rates_and_tables() -> None:
+    def found(net: Network, rate, rows=()) -> list[tuple]:
+        segments = net.segments(SGD(rate), dict(rows))
+        return [(s.start, s.stop, s.rate, None if s.rows is None else [*s.rows]) for s in segments]
+
+    assert found(plain(), 0.1) == [(0, 50, 0.1, None)]
+    assert found(plain(frozen="dense_1.b"), 0.1) == [(0, 35, 0.1, None), (42, 50, 0.1, None)]
+    rates = {"*.W": 0.2, "dense_1.b": 0.3, "*": 0.4}
+    assert found(plain(), rates) == [
+        (0, 35, 0.2, None), (35, 42, 0.3, None), (42, 49, 0.2, None), (49, 50, 0.4, None)
+    ]  # fmt: skip
+    tables = Network(Factors(), MSE())
+    assert found(tables, 0.1) == [(0, 76, 0.1, None)]
+    assert found(tables, 0.1, {"user.E": [2]}) == [(0, 33, 0.1, [2]), (33, 76, 0.1, None)]
+    assert found(tables, 0.1, {"item.E": [3]}) == [
+        (0, 33, 0.1, None), (33, 72, 0.1, [3]), (72, 76, 0.1, None)
+    ]  # fmt: skip
+
+
 def test_the_check_covers_the_penalties() -> None:
     net = Network(Factors(), MSE(), rng=0, dtype="float64", penalty=[L1(0.3), L2(0.7)])
     report = check_gradients(net, USERS, ITEMS, target=X[:, :1])
@@ -221,7 +254,8 @@ def test_theta_and_g_of_another_size_are_refused(size) -> None:
     net = plain()
     assert net.theta.size == 50
     for name in ("theta", "g"):
-        with pytest.raises(ValueError, match=rf"{name}.*\({size},\)"):
+        message = rf"Network: {name} has shape \({size},\), expected \(50,\)$"
+        with pytest.raises(ValueError, match=message):
             net.loss_and_grad(X, Y, **{name: np.zeros(size)})
 
 
@@ -267,7 +301,9 @@ def test_summary_knows_parts_below_parts() -> None:
     assert lines[-2].split()[-1] == str(11 * 3 + 13 * 3 + 3 + 1)
     assert f" {6 * 3} FLOPs" in lines[-1]
     nested = Network([Sequential([Dense(5, 1_000)]), Dense(1_000, 1)], MSE(), rng=0).summary()
-    assert "sequential_1.dense_1" in nested and "7,001" in nested
+    names = [line.split()[0] for line in nested.splitlines()]
+    assert names == ["part", "sequential_1.dense_1", "dense_1", "total", "MSE(),"]
+    assert "7,001" in nested
 
 
 def test_summary_of_a_lone_layer() -> None:

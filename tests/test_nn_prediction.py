@@ -38,7 +38,8 @@ def test_predict_and_evaluate_work_by_blocks_of_4096_rows() -> None:
     net.predict(x)
     net.evaluate(x, x)
     net.predict(x[:8], batch_size=4)
-    assert blocks == [4096, 3, 4096, 3, 4, 4]
+    net.predict(x[:1], batch_size=1)
+    assert blocks == [4096, 3, 4096, 3, 4, 4, 1]
 
 
 def test_predict_and_evaluate_keep_dropout_out() -> None:
@@ -59,7 +60,8 @@ def test_predict_of_no_rows_is_no_rows() -> None:
 def test_a_bad_batch_size_is_named(batch_size) -> None:
     net = plain()
     for work in (net.predict, lambda x, batch_size: net.evaluate(x, Y, batch_size=batch_size)):
-        with pytest.raises(ValueError, match="batch_size"):
+        message = f"Network: batch_size={batch_size}, expected a whole number ≥ 1"
+        with pytest.raises(ValueError, match=message):
             work(X, batch_size=batch_size)
 
 
@@ -117,6 +119,26 @@ def test_real_input_is_cast_once_at_the_border(x, dtype) -> None:
     assert value == pytest.approx(net.loss_and_grad(NUMBERS.astype(dtype), y)[0], rel=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
+def test_layer_and_loss_get_real_numbers_in_the_dtype_of_theta(dtype) -> None:
+    """Under the complex step data stay real."""
+    seen = []
+
+    class Spy(MSE):
+        def __call__(self, pred, target, weight=None):
+            seen.extend([target.dtype, weight.dtype])
+            return super().__call__(pred, target, weight)
+
+    class First(Layer):
+        def __call__(self, theta, x, rng=None):
+            seen.append(x.dtype)
+            return x, lambda dy, g: dy
+
+    net = Network([First(), Dense(5, 1)], Spy(), rng=0)
+    net.loss_and_grad(NUMBERS, [0, 1, 1], [1, 2, 0], theta=np.ones(6, dtype))
+    assert seen == ["float64" if dtype == "complex128" else dtype] * 3
+
+
 def test_booleans_are_numbers() -> None:
     net = plain()
     np.testing.assert_array_equal(net.predict(NUMBERS > 1), net.predict((NUMBERS > 1) * 1.0))
@@ -151,6 +173,8 @@ def test_ids_stay_integers_where_a_part_takes_them() -> None:
     np.testing.assert_allclose(pred, (E[USERS] * F[ITEMS]) @ W + b, rtol=1e-5, atol=1e-7)
     with pytest.raises(TypeError, match="ids"):
         net.predict((USERS.astype(float), ITEMS))
+    with pytest.raises(TypeError, match=r"x\[1\] holds <U1, such as .*'a'"):
+        net.predict((USERS, np.full(101, "a")))
 
 
 @pytest.mark.parametrize(
@@ -196,6 +220,7 @@ def test_inputs_have_equally_many_rows() -> None:
         (Y, -np.ones(101), ValueError, "weight -1.0 in row 0, expected ≥ 0"),
         (np.full(101, "yes"), None, TypeError, "y holds <U3, such as .*'yes'"),
         (Y * 1j, None, TypeError, "y holds complex128"),
+        (Y, Y * 1j, TypeError, "weight holds complex128"),
         (np.ones((101, 2)), None, ValueError, r"pred has shape \(\d+, 1\) and target \(\d+, 2\)"),
         (Y + 1, None, ValueError, "target.* 2.0 in row"),
         (None, None, ValueError, r"target \(\)"),

@@ -140,7 +140,7 @@ class Network:
         size = whole_number("Network", "batch_size", batch_size)
         for start in range(0, max(1, xs[0].shape[0]), size):
             at = slice(start, start + size)
-            yield at, self.layer(self.theta, *rows_of(xs, at), rng=None)[0]
+            yield at, self.layer(self.theta, *rows_of(xs, at))[0]
 
     def predict(self, x: Any, batch_size: int = 4096, link: bool = True) -> Any:
         """The estimates in the target's units, by blocks of rows; link=False: the raw outputs.
