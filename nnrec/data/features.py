@@ -137,15 +137,11 @@ class Features:
     def __str__(self) -> str:
         if not hasattr(self, "columns"):
             return repr(self)
-        lines: list[tuple[str, ...]] = [("column", "type", "encoding", "inputs")]
-        total = 0
-        sparse = False
-        for column in self.columns:
-            total += len(column.outputs)
-            sparse |= any(encoding.takes == "text" for encoding in column.encodings)
-            lines.append((column.name, column.type, str(column), f"{len(column.outputs):,}"))
-        kind = "sparse" if sparse else "dense"
-        return f"{len(self.columns)} columns → {total:,} inputs, {kind}\n{grid(lines, '<<<>')}"
+        lines = [("column", "type", "encoding", "inputs")]
+        lines += [(c.name, c.type, str(c), f"{len(c.outputs):,}") for c in self.columns]
+        sparse = any(e.takes == "text" for column in self.columns for e in column.encodings)
+        inputs = f"{len(self.names):,} inputs, {'sparse' if sparse else 'dense'}"
+        return f"{len(self.columns)} columns → {inputs}\n{grid(lines, '<<<>')}"
 
 
 @dataclass(eq=False)
@@ -281,9 +277,8 @@ def _family(type_: str) -> str:
 
 
 def _listed(name: str, encodings: Encodings) -> list[Encoding]:
-    given: list[Any] = [] if encodings is None else [encodings]
-    if isinstance(encodings, list | tuple):
-        given = list(encodings)
+    some: Any = () if encodings is None else encodings
+    given: list[Any] = list(some) if isinstance(some, list | tuple) else [some]
     for encoding in given:
         if not isinstance(encoding, Encoding):
             raise TypeError(f"column {name!r}: {encoding!r} is not an encoding such as OneHot()")

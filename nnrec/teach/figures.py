@@ -68,7 +68,7 @@ def columns(trace: Trace) -> list[Column]:
         W = [np.asarray(trace.values[name], float) for name in names]
         return Column(symbol, first, None if d is None else np.asarray(d[0], float), *W)
 
-    if not steps or not steps[0].owner == "Dense" or trace.values["x"].ndim != 2:
+    if not steps or steps[0].owner != "Dense" or trace.values["x"].ndim != 2:
         return []
     last, dense, found = "x", None, [column("x")]
     for step in steps:
@@ -142,14 +142,12 @@ def sizes(trace: Trace, digits: int) -> tuple[str, str] | None:
     for step in trace.steps:
         d = trace.values.get(f"∂{step.name}")
         if step.kind == "forward" and d is not None and step.owner in ("Dense", "LayerNorm"):
-            size = float(np.sqrt(np.mean(np.square(np.asarray(d, float)))))
-            found.append((step, size))
-    found = [(step, size) for step, size in found if size > 0]
+            if (size := float(np.sqrt(np.mean(np.square(np.asarray(d, float)))))) > 0:
+                found.append((step, size))
     if len(found) < 2:
         return None
     low = np.floor(np.log10(min(size for _, size in found))) - 0.0
-    high = np.ceil(np.log10(max(size for _, size in found)))
-    high = max(high, low + 1)
+    high = max(np.ceil(np.log10(max(size for _, size in found))), low + 1)
     left, right, row = 150.0, WIDTH - 110.0, 30
     parts, style = [], Text(digits)
 
