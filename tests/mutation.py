@@ -127,6 +127,7 @@ class Judge:
     def __init__(self, arguments: argparse.Namespace):
         self.arguments = arguments
         self.verdicts: dict[str, str] = {}
+        self.screen = os.fdopen(os.dup(2), "w")  # pytest keeps the others until the end
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self) -> None:
@@ -171,7 +172,7 @@ class Judge:
             if not number % 100:
                 rate = (time.monotonic() - began) / number
                 print(f"{number}/{len(self.mutants)}  {Counter(self.verdicts.values())}"
-                      f"  {rate:.2f} s each", file=sys.__stderr__, flush=True)  # fmt: skip
+                      f"  {rate:.2f} s each", file=self.screen, flush=True)  # fmt: skip
         while running:
             self.wait(running)
         return True

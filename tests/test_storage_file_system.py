@@ -16,6 +16,7 @@ import pytest
 
 from nnrec import storage
 from nnrec.storage import layout
+from tests.messages import exactly
 from tests.stored import same
 
 ROOT = Path(storage.__file__).parents[2]
@@ -185,12 +186,13 @@ def test_two_processes_that_save_to_one_path(tmp_path):
     assert list(contents(tmp_path)) == ["f"]
 
 
-def test_modes(tmp_path):
-    mask = os.umask(0o027)
+@pytest.mark.parametrize(("mask", "mode"), [(0o027, 0o640), (0o000, 0o666)])
+def test_modes(tmp_path, mask, mode):
+    mask = os.umask(mask)
     try:
         path = tmp_path / "f"
         storage.write(path, {}, {})
-        assert stat.S_IMODE(path.stat().st_mode) == 0o640
+        assert stat.S_IMODE(path.stat().st_mode) == mode
         path.chmod(0o604)
         storage.write(path, {}, {})
         assert stat.S_IMODE(path.stat().st_mode) == 0o604
@@ -216,20 +218,30 @@ def test_symbolic_links_stay(tmp_path):
     assert caught.value.errno == errno.ELOOP
 
 
-@pytest.mark.parametrize("use", [lambda path: storage.write(path, {}, {}), storage.read])
-def test_paths_that_are_no_files(tmp_path, monkeypatch, use):
+NOT_REGULAR = {errno.EINVAL: "Not a regular file"}
+
+
+@pytest.mark.parametrize(
+    ("path", "writing", "reading"),
+    [
+        ("{}", errno.EISDIR, errno.EISDIR), ("{}/", errno.EISDIR, errno.EISDIR),
+        (".", errno.EISDIR, errno.EISDIR), ("", errno.EISDIR, errno.ENOENT),
+        ("new/", errno.EISDIR, errno.ENOENT), ("sub/f", errno.ENOENT, errno.ENOENT),
+        ("f/g", errno.ENOTDIR, errno.ENOTDIR), ("pipe", errno.EINVAL, errno.EINVAL),
+        ("/dev/null", errno.EINVAL, errno.EINVAL),
+    ],
+)  # fmt: skip
+def test_paths_that_are_no_files(tmp_path, monkeypatch, path, writing, reading):
     monkeypatch.chdir(tmp_path)
-    for path in (tmp_path, str(tmp_path) + "/", ".", "sub/", ""):
-        with pytest.raises((IsADirectoryError, FileNotFoundError), match="ing failed: "):
-            use(path)
-    with pytest.raises(FileNotFoundError, match=r"ing failed: .*sub/f"):
-        use("sub/f")
     (tmp_path / "f").touch()
-    with pytest.raises(NotADirectoryError, match=r"ing failed: .*f/g"):
-        use("f/g")
     os.mkfifo("pipe")
-    with pytest.raises(OSError, match="ing failed: Not a regular file: 'pipe'"):
-        use("pipe")
-    with pytest.raises(OSError, match="ing failed: Not a regular file"):
-        use("/dev/null")
+    path = path.format(tmp_path)
+    for use, verb, code in (
+        (lambda path: storage.write(path, {}, {}), "saving", writing),
+        (storage.read, "reading", reading),
+        (storage.read_header, "reading", reading),
+    ):
+        words = f"{verb} failed: {NOT_REGULAR.get(code) or os.strerror(code)}"
+        with pytest.raises(OSError, match=exactly(f"[Errno {code}] {words}: {path!r}")):
+            use(path)
     assert {path.name for path in tmp_path.iterdir()} == {"f", "pipe"}
