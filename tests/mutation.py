@@ -153,7 +153,7 @@ class Judge:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         if session.testsfailed:
             return True
-        # Another process would not be the mutant.
+        # Another process would not be the mutant; `reach` drops the tests that begin one unseen.
         items = [i for i in session.items if "python" not in getattr(i, "fixturenames", ())]
         reach = self.reach(session, items)
         gc.freeze()  # a fork's garbage collector leaves the pages shared
@@ -186,12 +186,13 @@ class Judge:
         reach = defaultdict(list)
         for item, after in zip(items, [*items[1:], None]):
             state()._stats.clear()
-            began = sum(os.times()[:4])
+            before = os.times()[:4]
             for report in runtestprotocol(item, log=False, nextitem=after):
                 if report.failed:
                     raise pytest.UsageError(f"fails without a mutant: {report.longreprtext}")
-            for function in state()._stats:
-                reach[function].append((sum(os.times()[:4]) - began, item))
+            user, system, *children = (b - a for a, b in zip(before, os.times()[:4]))
+            for function in state()._stats if not any(children) else ():
+                reach[function].append((user + system, item))
         choose("")
         return reach
 
