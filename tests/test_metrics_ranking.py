@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 from math import log2
 
@@ -13,7 +14,9 @@ from scipy.sparse import csr_array
 from sklearn.metrics import ndcg_score, roc_auc_score
 
 from nnrec.metrics.beyond_accuracy import coverage, gini, intra_list_diversity, novelty
-from nnrec.metrics.ranking import _leaders, evaluate_ranking, top_n
+from nnrec.metrics.comparison import Comparison
+from nnrec.metrics.ranking import Protocol, RankingResult, _leaders, evaluate_ranking, top_n
+from tests.messages import exactly
 
 SIZES = st.integers(1, 19)
 TIES = ("pessimistic", "optimistic", "expected")
@@ -291,31 +294,176 @@ def test_scores_may_come_in_blocks_and_are_left_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "error"),
+    ("change", "words"),
     [
         ({"scores": np.array([[1.0, np.nan, 2.0]])}, "the score of user 0, item 1 is nan"),
         ({"scores": np.array([[1.0, 2.0, -np.inf]])}, "the score of user 0, item 2 is -inf"),
-        ({"scores": np.ones((2, 3))}, r"scores: shape \(2, 3\), test has \(1, 3\)"),
-        ({"scores": lambda users: np.ones((1, 2))}, r"scores: shape \(1, 2\), expected \(1, 3\)"),
-        ({"seen": [[0, 1, 0]]}, "user 0, item 1: in test and in seen, as 1 pairs"),
-        ({"seen": [[0, 1]]}, r"seen: shape \(1, 2\), test has \(1, 3\)"),
-        ({"test": [[0, 0, 0]]}, "no user has a positive"),
+        ({"scores": np.array([[np.inf, 2.0, 1.0]])}, "the score of user 0, item 0 is inf"),
+        ({"scores": np.ones((2, 3))}, "scores: shape (2, 3), test has (1, 3)"),
+        ({"scores": lambda users: np.ones((1, 2))}, "scores: shape (1, 2), expected (1, 3)"),
+        ({"scores": lambda users: np.ones(3)}, "scores: shape (3,), expected (1, 3)"),
+        ({"seen": [[0, 1, 0]]}, "user 0, item 1: in test and in seen, as 1 pairs in all; "
+         "what is masked can't be found"),
+        ({"seen": [[0, 1]]}, "seen: shape (1, 2), test has (1, 3)"),
+        ({"candidates": [[0, 1]]}, "candidates: shape (1, 2), test has (1, 3)"),
+        ({"test": [[0, 0, 0]]}, "no user has a positive in test: there is nothing to judge"),
         ({"ties": "random"}, "'random': expected one of 'pessimistic', 'optimistic', 'expected'"),
         ({"denominator": "n"}, "'n': expected one of 'relevant', 'attainable'"),
         ({"without_positives": 0}, "0: expected one of 'skip', 'zero'"),
-        ({"n": 0}, "n=0.*expected at least 1"),
-        ({"n": []}, r"n=\[\].*expected at least 1"),
+        ({"n": 0}, "n=0, block=1024: expected at least 1"),
+        ({"n": [2, 0]}, "n=[2, 0], block=1024: expected at least 1"),
+        ({"n": []}, "n=[], block=1024: expected at least 1"),
+        ({"block": 0}, "n=10, block=0: expected at least 1"),
     ],
-)
-def test_bad_input_is_one_clear_error(change, error: str) -> None:
+)  # fmt: skip
+def test_bad_input_is_one_clear_error(change, words: str) -> None:
     arguments = {"scores": np.array([[1.0, 3.0, 2.0]]), "test": [[0, 1, 0]]} | change
-    with pytest.raises(ValueError, match=error):
+    with pytest.raises(ValueError, match=exactly(words)):
         evaluate_ranking(**arguments)
 
 
-def test_unknown_metric_is_named() -> None:
-    with pytest.raises(KeyError, match="ndcg@5.*expected one of hit_rate@10"):
-        evaluate_ranking(np.ones((1, 2)), [[0, 1]])["ndcg@5"]
+def test_errors_name_the_user_of_the_whole_matrix() -> None:
+    scores, truth = np.ones((5, 3)), np.eye(5, 3)
+    scores[1, 2] = np.nan
+    with pytest.raises(ValueError, match=exactly("the score of user 1, item 2 is nan")):
+        evaluate_ranking(scores, truth, users=[2, 1], block=1)
+    words = "user 1, item 1: in test and in seen, as 2 pairs in all; what is masked can't be found"
+    with pytest.raises(ValueError, match=exactly(words)):
+        evaluate_ranking(scores, truth, seen=np.eye(5, 3) * [0, 2, 3])
+    words = "'ndcg@5': expected one of hit_rate@1, precision@1, recall@1, …"
+    with pytest.raises(KeyError, match=exactly(f'"{words}')):
+        evaluate_ranking(np.ones((1, 2)), [[0, 1]], n=1)["ndcg@5"]
+
+
+BOOK = [(ties, of, seed) for ties in TIES for of in ("relevant", "attainable") for seed in range(3)]
+
+
+@pytest.mark.parametrize(("ties", "denominator", "seed"), BOOK)
+def test_four_users_by_the_book(ties: str, denominator: str, seed: int) -> None:
+    """As the two tests of any worlds; these few take a moment."""
+    rng = np.random.default_rng(seed)
+    scores, kind = rng.integers(0, 3, (4, 6)).astype("f4"), rng.choice(3, (4, 6), p=[0.4, 0.4, 0.2])
+    kind[2] = 0  # a user without a positive
+    check((scores, kind == 1, kind == 2), ties, [1, 2, 5, 7], denominator, block=2)
+
+
+def test_two_users_in_full() -> None:
+    scores = np.array([[0.9, 0.8, 0.7, 0.6, 0.5], [0.1, 0.4, 0.2, 0.4, 0.3]])
+    truth = np.array([[0, 1, 0, 1, 0], [0, 0, 0, 1, 0]])
+    seen = np.array([[1, 0, 0, 0, 0], [0, 0, 0, 0, 0]])
+    popularity, vectors = [1, 2, 1, 0, 2], [[1, 0], [0, 1], [1, 1], [1, 0], [0, 0]]
+    result = evaluate_ranking(
+        scores, truth, seen=seen, n=[1, 3], auc=True, popularity=popularity, item_vectors=vectors
+    )
+    assert result.lists.tolist() == [[1, 2, 3], [1, 3, 4]]  # item 1 before 3 by its index
+    second = 1 / log2(3)
+    first_of_2 = (1 + 1 / log2(4)) / (1 + second)
+    expected = {
+        "hit_rate": ([1, 0], [1, 1]), "precision": ([1, 0], [2 / 3, 1 / 3]),
+        "recall": ([1 / 2, 0], [1, 1]), "f1": ([2 / 3, 0], [4 / 5, 1 / 2]),
+        "ndcg": ([1, 0], [first_of_2, second]), "mrr": ([1, 0], [1, 1 / 2]),
+        "map": ([1 / 2, 0], [(1 + 2 / 3) / 2, 1 / 2]),
+    }  # fmt: skip
+    for name, both in expected.items():
+        for cut, values in zip((1, 3), both):
+            assert result.per_user[f"{name}@{cut}"].tolist() == pytest.approx(values, rel=1e-14)
+            assert result[f"{name}@{cut}"] == pytest.approx(sum(values) / 2, rel=1e-14)
+    # User 0: 1 above 2 and 4, 3 above 4 only.  User 1: 3 above three, a tie with 1.
+    assert result.per_user["auc"].tolist() == [3 / 4, 7 / 8] and result["auc"] == 13 / 16
+    assert (result["coverage@1"], result["coverage@3"]) == (1 / 5, 4 / 5)
+    assert result["gini@1"] == pytest.approx(4 / 5)
+    assert result["gini@3"] == pytest.approx((-4 * 0 - 2 * 1 + 0 * 1 + 2 * 2 + 4 * 2) / (5 * 6))
+    assert result["novelty@1"] == 0 and result["novelty@3"] == pytest.approx(3 / 6)
+    assert np.isnan(result["diversity@1"])
+    of_user_0 = 1 - (0.5**0.5 + 0 + 0.5**0.5) / 3
+    assert result["diversity@3"] == pytest.approx((of_user_0 + 1) / 2)
+
+
+def test_users_are_judged_in_the_order_they_are_given() -> None:
+    scores, truth = np.arange(15.0).reshape(5, 3), np.eye(5, 3)
+    result = evaluate_ranking(scores, truth, users=[4, 2, 0], n=1, without_positives="zero")
+    assert result.users.tolist() == [4, 2, 0] and result["hit_rate@1"] == 1 / 3
+    assert result.per_user["hit_rate@1"].tolist() == [0, 1, 0]
+    assert evaluate_ranking(scores, truth, users=[4, 2, 0]).users.tolist() == [2, 0]
+    assert evaluate_ranking(scores, truth, n=np.int64(2)).lists.shape == (3, 2)
+    assert "map@10" in evaluate_ranking(scores, truth).metrics
+    # Stored zeros and pairs that stand twice are one pair or none.
+    stored = csr_array(([1.0, 0.0, 0.0, 1.0, 2.0], [0, 1, 2, 1, 1], [0, 3, 5]), (2, 3))
+    protocol = evaluate_ranking(np.ones((2, 3)), [[0, 0, 1], [1, 0, 0]], seen=stored).protocol
+    assert protocol.masked == 2
+
+
+def test_top_n_of_a_few() -> None:
+    inf = np.inf
+    scores = np.array([[1, 3, 3, -inf], [0.5, 0, 0.25, 1], [-inf, -inf, 2, -inf]])
+    for dtype in ("f4", "f8"):
+        found = top_n(scores.astype(dtype), 3)
+        assert found.tolist() == [[1, 2, 0], [3, 0, 2], [2, -1, -1]] and found.dtype == np.int64
+    assert top_n(scores, 1).tolist() == [[1], [3], [2]]
+    assert top_n(scores, 6)[1].tolist() == [3, 0, 2, 1, -1, -1]
+    assert top_n([[5, 7], [7, 5]], 2).tolist() == [[1, 0], [0, 1]]  # whole numbers
+    assert top_n(np.zeros((0, 3)), 2).shape == (0, 2)
+    assert top_n(np.zeros((2, 0)), 1).tolist() == [[-1], [-1]]
+    lowest = np.array([[np.finfo("f4").min, -inf]], "f4")
+    assert top_n(lowest, 2).tolist() == [[0, -1]]
+
+
+FULL = Protocol(
+    users=1234, users_without_positives=5678, without_positives="skip", items=91011, masked=12131,
+    candidates=None, ties="expected", denominator="attainable",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({}, "full ranking of 91,011 items; 1,234 users, 5,678 without positives (skipped); "
+         "12,131 seen pairs masked; ties expected; recall, F1 and MAP over attainable items"),
+        ({"candidates": 99.96, "without_positives": "zero"},
+         "sampled ranking: 99.96 candidates a user beside positives; 1,234 users, 5,678 without "
+         "positives (counted as 0); 12,131 seen pairs masked; ties expected; recall, F1 and MAP "
+         "over attainable items"),
+    ],
+)  # fmt: skip
+def test_protocol_says_all(change, text: str) -> None:
+    assert str(replace(FULL, **change)) == text
+
+
+def test_result_prints_a_table_of_all_metrics() -> None:
+    metrics = {"hit_rate@1": 0.5, "hit_rate@10": 0.75, "auc": 0.25, "gini@1": 1 / 3, "gini@10": 1.0}
+    result = RankingResult(metrics, {}, np.arange(2), np.zeros((2, 1)), protocol=FULL)
+    assert str(result).splitlines() == [
+        "                            @1       @10",
+        "hit_rate                0.5000    0.7500",
+        "auc                     0.2500",
+        "gini                    0.3333    1.0000",
+        str(FULL),
+    ]
+    assert result["gini@10"] == 1.0
+
+
+def test_comparison_prints_the_results_side_by_side() -> None:
+    first, second = (
+        RankingResult({"a@1": a, "b": b}, {}, np.arange(2), np.zeros((2, 1)), protocol=FULL)
+        for a, b in ((0.5, 0.25), (2 / 3, 12.0))
+    )
+    pair = Comparison({"one": first, "two": second}, {"no item": 1234, "none": 0, "late": 2})
+    assert pair["a@1"] == 0.5 and pair["b"] == 0.25
+    assert str(pair).splitlines() == [
+        "                                  one                  two",
+        "a@1                            0.5000               0.6667",
+        "b                              0.2500              12.0000",
+        str(FULL),
+        "left out of test: 1,234 no item, 2 late",
+    ]
+    assert str(Comparison({"one": first})).splitlines()[-1] == "left out of test: nothing"
+    other = replace(second, protocol=replace(FULL, masked=7))
+    protocols = {"one": FULL, "two": other.protocol}
+    words = f"expected results under one protocol, found {protocols}"
+    with pytest.raises(ValueError, match=exactly(words)):
+        Comparison({"one": first, "two": other})
+    with pytest.raises(ValueError, match=exactly("expected results under one protocol, found {}")):
+        Comparison({})
 
 
 @given(worlds(), st.integers(1, 7))

@@ -210,7 +210,8 @@ def _leaders(scores: Array, n: int) -> tuple[Array, Array, Array]:
     items = scores.shape[1]
     groups = min(items, 8 * n)
     depth = items // max(groups, 1)
-    maxima = scores[:, : depth * groups].reshape(len(scores), depth, groups).max(axis=1)
+    folded = scores[:, : depth * groups].reshape(len(scores), depth, groups)
+    maxima = folded.max(axis=1, initial=-np.inf)
     bound = np.full((len(scores), 1), np.finfo(scores.dtype).min, scores.dtype)
     if n <= groups:
         np.maximum(bound, np.partition(maxima, -n, axis=1)[:, -n, None], out=bound)
