@@ -141,6 +141,8 @@ def test_directory_that_may_not_be_written():
 
 def test_interruption_leaves_no_temporary_file(tmp_path, monkeypatch):
     def interrupt(handle):
+        (temporary,) = contents(tmp_path).keys() - {"f"}  # in the same directory
+        assert re.fullmatch(r"\.nnrec-[0-9a-f]{16}\.tmp", temporary)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(layout.os, "fsync", interrupt)
@@ -148,6 +150,14 @@ def test_interruption_leaves_no_temporary_file(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         storage.write(tmp_path / "f", {}, {})
     assert contents(tmp_path) == {"f": b"old"}
+
+
+def test_file_of_the_temporary_name_is_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(layout.secrets, "token_hex", lambda size: "3")
+    (tmp_path / ".nnrec-3.tmp").write_bytes(b"another's")
+    with pytest.raises(FileExistsError, match="saving failed: File exists"):
+        storage.write(tmp_path / "f", {}, {})
+    assert contents(tmp_path) == {".nnrec-3.tmp": b"another's"}
 
 
 def test_order_of_calls(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from nnrec import storage
-from nnrec.storage import FormatError, layout
+from nnrec.storage import FormatError, layout, trees
 from tests.messages import exactly
 from tests.stored import (
     CHARACTERS,
@@ -263,8 +263,7 @@ def test_object_in_itself_and_at_the_deepest_level(file):
             storage.pack(wrap(tree), CLASSES)
 
 
-def nested(wrap, levels):
-    tree = 0
+def nested(wrap, levels, tree=0):
     for _ in range(levels):
         tree = wrap(tree)
     return tree
@@ -316,6 +315,7 @@ HOSTILE = {
     "surrogate": ({"$str": "u4 surrogate"}, f": model: {NO_CHARACTER}"),
     "beyond unicode": ({"$str": "u4 big"}, f": model: {NO_CHARACTER}"),
     "text": ({"$text": "i", "lengths": "u1"}, ": the array 'i' of int64; expected u1"),
+    "lengths": ({"$text": "u1", "lengths": "f"}, ": the array 'f' of float64; expected <i8"),
     "text too short": ({"$text": "u1", "lengths": "1 2"}, LENGTHS),
     "text too long": ({"$text": "u1", "lengths": "2 3"}, LENGTHS),
     "text of 2 dimensions": ({"$text": "u1 2d", "lengths": "2 2"}, LENGTHS),
@@ -323,6 +323,7 @@ HOSTILE = {
     "sum that overflows": ({"$text": "u1", "lengths": "huge"}, LENGTH),
     "cut in a character": ({"$text": "u1", "lengths": "2 2"}, ": …"),
     "dict": ({"$dict": [1], "values": []}, ": …"),
+    "dict of a value too many": ({"$dict": [1], "values": [2, 3]}, ": …"),
     "dict of a key twice": ({"$dict": [1, True], "values": [1, 2]}, ": a key twice"),
     "key that has no hash": ({"$dict": [[1]], "values": [1]}, ": …"),
     "class": (
@@ -375,6 +376,27 @@ HOSTILE = {
     "65 tuples": (nested(lambda tree: {"$tuple": [tree]}, 65), deep("[0]")),
     "65 dicts": (nested(lambda t: {"$dict": [1], "values": [t]}, 65), deep(".values[0]")),
     "65 objects": (nested(fussy, 65), deep(".size")),
+    "65 learned": (
+        nested(lambda t: {"$object": "Dense", "arguments": {"inputs": 1}, "learned": {"W": t}}, 65),
+        deep(".W"),
+    ),
+    "65 lists around and in a scalar": (
+        nested(lambda tree: [tree], 40, {"$scalar": nested(lambda tree: [tree], 25)}),
+        deep("[0]"),
+    ),
+    "65 lists around and in a seed": (
+        nested(
+            lambda tree: [tree],
+            40,
+            {
+                "$rng": {},
+                "entropy": nested(lambda tree: [tree], 25),
+                "n_children_spawned": 0,
+                "spawn_key": [],
+            },
+        ),
+        deep("[0]"),
+    ),
 }
 
 
@@ -401,25 +423,73 @@ RIGHT = {
 
 
 @pytest.mark.parametrize(
-    ("part", "value"),
+    "change",
     [
-        ("kind", "csc_array"), ("kind", "random"), ("shape", [1, 3]), ("shape", [3, 3]),
-        ("shape", [2, 2]), ("shape", [2, -3]), ("shape", [2, 2**63]), ("shape", [2, True]),
-        ("shape", [2, 3.0]), ("data", np.ones(2)), ("data", np.ones((3, 1))),
-        ("indices", np.array([0, 3, 1])),
-        ("indices", np.array([0, -1, 1])), ("indices", np.array([0.0, 2, 1])),
-        ("indices", np.array([0, 2, 1], "u8")), ("indices", np.array([[0, 2, 1]])),
-        ("indptr", np.array([1, 2, 3])), ("indptr", np.array([0, 4, 3])),
-        ("indptr", np.array([0, 2, 4])), ("indptr", np.array([0, 3])),
-        ("indptr", np.array([], "i8")),
+        {"kind": "csc_array"}, {"kind": "random"}, {"shape": [1, 3]}, {"shape": [3, 3]},
+        {"shape": [2, 2]}, {"shape": [2, -3]}, {"shape": [2, True]},
+        {"data": np.ones(2)}, {"data": np.ones((3, 1))},
+        {"indices": np.array([0, 3, 1])}, {"indices": np.array([0, -1, 1])},
+        {"indices": np.array([0.0, 2, 1])}, {"indices": np.array([0, 2, 1], "u8")},
+        {"indices": np.array([[0, 2, 1]])},
+        {"indptr": np.array([1, 2, 3])}, {"indptr": np.array([0, 4, 3])},
+        {"indptr": np.array([0, 2, 4])}, {"indptr": np.array([0, 3])},
+        {"indptr": np.array([], "i8")}, {"indptr": np.array([], "i8"), "shape": [-1, 3]},
+        {"shape": [2, -1], "data": np.ones(0), "indices": np.array([], "i8"),
+         "indptr": np.zeros(3, "i8")},
     ],
 )  # fmt: skip
-def test_csr_matrix_that_is_none(part, value):
+def test_csr_matrix_that_is_none(change):
     def unpack(kind, shape, **arrays):
         tree = {"$csr": kind, "shape": shape, **{name: name for name in arrays}}
         return storage.unpack(tree, arrays, {})
 
     right = unpack(**RIGHT)
     assert same(right.toarray(), np.array([[1.0, 0, 1], [0, 1, 0]]))
-    with pytest.raises(FormatError, match="^model: "):
-        unpack(**{**RIGHT, part: value})
+    assert same(unpack(**RIGHT | {"indptr": np.array([0, 2, 3], "i4")}).toarray(), right.toarray())
+    with pytest.raises(
+        FormatError, match=r"\Amodel: \{'\$csr': .*\}: parts that make no CSR matrix\Z"
+    ):
+        unpack(**RIGHT | change)
+
+
+@pytest.mark.parametrize(("columns", "words"), [(3.0, KINDS), (2**63, "")])
+def test_csr_matrix_of_columns_that_cannot_be(columns, words):
+    tree = {"$csr": "csr_array", "shape": [2, columns], **{part: part for part in trees._CSR}}
+    arrays = {part: RIGHT[part] for part in trees._CSR}
+    with pytest.raises(FormatError, match=rf"\Amodel: \{{'\$csr': .*{words}"):
+        storage.unpack(tree, arrays, {})
+
+
+@pytest.mark.parametrize("kind", [scipy.sparse.csr_array, scipy.sparse.csr_matrix])
+@pytest.mark.parametrize(
+    "dense", [np.zeros((0, 3)), np.zeros((3, 0)), np.zeros((0, 0)), np.zeros((5, 1)), np.eye(1),
+              np.array([[0, 0, 0], [1, 0, 2], [0, 0, 0], [0, 3, 0]], "i4")],
+)  # fmt: skip
+def test_csr_matrices_of_few(file, kind, dense):
+    assert same(through_file(kind(dense), file), kind(dense))
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((0, 3), object), np.array(None, object), np.array(["", None, "中"], object),
+        np.array(["\U0010ffff", "\ud7ff", "\ue000"]), np.zeros((3, 0), "U2"),
+        np.array([["a", "b", "c"], ["d", "e", "f"]], order="F"),
+        np.array([["2024", "NaT"], ["1970", "2000"]], "M8[D]").T,
+        np.array([["a", None], ["b", ""]], object).T,
+    ],
+)  # fmt: skip
+def test_arrays_of_texts_and_times(file, array):
+    assert same(through_file(array, file), array)
+
+
+def test_texts_and_times_are_not_copied_either():
+    for array in np.array(["a", "中文"]), np.array(["2024", "NaT"], "M8[D]"):
+        (stored,) = storage.pack(array, {})[1].values()
+        assert np.shares_memory(stored, array)
+
+
+def test_generator_of_a_long_seed(file):
+    rng = np.random.default_rng(list(range(257)))
+    assert [*storage.pack(rng, {})[1]] == ["model.entropy"]
+    assert same(through_file(rng, file), rng)

@@ -115,7 +115,7 @@ def _encode(
 
 
 def _dumps(value: JSON) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def little(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -131,7 +131,7 @@ def utf8(text: str, where: str) -> bytes:
 
 
 def _bytes(array: Array) -> memoryview:
-    return array.reshape(-1).view(np.uint8).data
+    return array.ravel().view(np.uint8).data
 
 
 def _check_json(value: JSON, path: str, depth: int = 0) -> None:
@@ -325,7 +325,7 @@ def _parse(text: str, where: str, room: int) -> tuple[JSON, int]:
     if room < 0:
         raise FormatError(f"{where}: so much JSON; expected less for the size of the file")
     steps = (1 if mark in "[{" else -1 for mark in _BRACKET.findall(bare))
-    if max(accumulate(steps), default=0) > DEPTH:
+    if max(accumulate(steps, initial=0)) > DEPTH:
         raise FormatError(f"{where}: nested too deeply; expected at most {DEPTH} levels")
     del bare
     try:

@@ -14,7 +14,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Mapping
 from reprlib import repr as short
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -93,11 +93,11 @@ class _Packer:
         dtype = little(array.dtype)
         if dtype in CODES:
             return {"$array": self.put(array, path)}
-        array = array.astype(dtype, order="C", copy=False)
+        array = array.astype(dtype, copy=False)
         if _TIME.fullmatch(dtype.name):
             return {"$time": self.put(array.view("<i8"), path), "dtype": dtype.name}
         if dtype.kind == "U":  # UTF-32, as in memory: no loop over rows, and no file can ask for
-            codes = array.reshape(-1).view("<u4")  # more memory than it has bytes
+            codes = array.ravel().view("<u4")  # more memory than it has bytes
             codes = codes.reshape(*array.shape, dtype.itemsize // 4)
             _strings(codes, path)
             return {"$str": self.put(codes, path)}
@@ -107,7 +107,7 @@ class _Packer:
 
     def texts(self, array: Array, path: str) -> JSON:
         raw = []
-        for text in array.reshape(-1).tolist():
+        for text in array.ravel().tolist():
             if text is not None and not isinstance(text, str):
                 raise TypeError(f"{path} holds {text!r}; expected str and None in an object array")
             raw.append(None if text is None else utf8(text, path))
@@ -131,7 +131,7 @@ class _Packer:
 
     def generator(self, rng: np.random.Generator, path: str) -> JSON:
         bits = rng.bit_generator
-        seed = cast(np.random.SeedSequence, bits.seed_seq)
+        seed: Any = bits.seed_seq
         kinds = (type(bits), type(seed))
         if kinds != (np.random.PCG64, np.random.SeedSequence) or seed.pool_size != 4:
             raise TypeError(f"{path}: {rng}, not as numpy.random.default_rng makes one")
@@ -170,10 +170,9 @@ def _column(values: list[Any]) -> Array | None:
     kinds = {*map(type, values)}
     if kinds <= {str, type(None)}:
         return np.array(values, dtype=object)
-    if kinds == {bool} or kinds == {float}:
+    whole = kinds == {int} and -(2**63) <= min(values) and max(values) < 2**63
+    if whole or kinds == {bool} or kinds == {float}:
         return np.array(values)
-    if kinds == {int} and -(2**63) <= min(values) and max(values) < 2**63:
-        return np.array(values, dtype="<i8")
     return None
 
 
@@ -243,8 +242,8 @@ class _Unpacker:
                 return _csr(kind, (rows, columns), **named)
             case [("$rng", dict(state)), *parts] if tuple(dict(parts)) == tuple(sorted(_SEED)):
                 seed = {part: self.build(value, path, level) for part, value in parts}
-                bits = np.random.PCG64(np.random.SeedSequence(**seed))
-                bits.state = cast(Any, state)
+                bits: Any = np.random.PCG64(np.random.SeedSequence(**seed))
+                bits.state = state
                 return np.random.Generator(bits)
             case [("$object", str(name)), ("arguments", dict(given)), ("learned", dict(learned))]:
                 return self.instance(name, given, learned, path, level + 1)
@@ -323,12 +322,12 @@ def _strings(codes: Array, path: str) -> Array:
 def _texts(raw: Array, lengths: Array) -> Array:
     if lengths.min(initial=0) < -1 or lengths.max(initial=0) > raw.size:
         raise ValueError("a length of a text that its bytes don't have")
-    ends = np.maximum(lengths, 0).reshape(-1).cumsum()
+    ends = np.maximum(lengths, 0).ravel().cumsum()
     if raw.ndim != 1 or (ends[-1] if ends.size else 0) != raw.size:
         raise ValueError(f"texts of other lengths than the {raw.size} bytes they have")
     joined = raw.tobytes()
     texts = np.empty(lengths.size, dtype=object)
-    for i, (length, end) in enumerate(zip(lengths.reshape(-1).tolist(), ends.tolist())):
+    for i, (length, end) in enumerate(zip(lengths.ravel().tolist(), ends.tolist())):
         texts[i] = None if length < 0 else joined[end - length : end].decode()
     return texts.reshape(lengths.shape)
 
