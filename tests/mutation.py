@@ -106,7 +106,7 @@ def without_texts(function: Any) -> str:
 
 def difference(before: Any, after: Any) -> str:
     """The lines that differ."""
-    lines = [ast.unparse(node).splitlines()[1:] for node in (before, after)]
+    lines = [ast.unparse(node).partition("(")[2].splitlines() for node in (before, after)]
     marked = difflib.unified_diff(*lines, n=0, lineterm="")
     return "\n".join(line for line in marked if line[:2] not in ("--", "++", "@@"))
 

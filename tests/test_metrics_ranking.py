@@ -388,9 +388,15 @@ def test_users_are_judged_in_the_order_they_are_given() -> None:
     assert evaluate_ranking(scores, truth, n=np.int64(2)).lists.shape == (3, 2)
     assert "map@10" in evaluate_ranking(scores, truth).metrics
     # Stored zeros and pairs that stand twice are one pair or none.
-    stored = csr_array(([1.0, 0.0, 0.0, 1.0, 2.0], [0, 1, 2, 1, 1], [0, 3, 5]), (2, 3))
-    protocol = evaluate_ranking(np.ones((2, 3)), [[0, 0, 1], [1, 0, 0]], seen=stored).protocol
-    assert protocol.masked == 2
+    stored = csr_array(([1.0, 0.0, 0.0, 2.0, -2.0], [0, 1, 2, 1, 1], [0, 3, 5]), (2, 3))
+    truth = [[0, 0, 1], [1, 0, 0]]
+    assert evaluate_ranking(np.ones((2, 3)), truth, seen=stored).protocol.masked == 2
+    assert evaluate_ranking(np.ones((2, 3)), truth).protocol.masked == 0
+    auc = {"without_positives": "zero", "auc": True}
+    result = evaluate_ranking(np.arange(12.0).reshape(4, 3), [*truth, [0] * 3, [0] * 3], **auc)
+    assert (
+        result.per_user["auc"][:2].tolist() == [1, 0] and np.isnan(result.per_user["auc"][2:]).all()
+    )
 
 
 def test_top_n_of_a_few() -> None:
@@ -440,6 +446,12 @@ def test_result_prints_a_table_of_all_metrics() -> None:
         str(FULL),
     ]
     assert result["gini@10"] == 1.0
+    one = replace(result, metrics={"auc": 0.5, "mrr@7": 0.25})
+    assert str(one).splitlines()[:3] == [
+        "                            @7",
+        "auc                     0.5000",
+        "mrr                     0.2500",
+    ]
 
 
 def test_comparison_prints_the_results_side_by_side() -> None:
@@ -505,6 +517,14 @@ def test_measures_of_lists_at_their_ends() -> None:
     assert gini(np.arange(17)[:, None], 17) == 0 and coverage(np.arange(17)[:, None], 17) == 1
     assert novelty(same, np.full(17, 8), 8) == 0
     assert intra_list_diversity([[0, 1]], [[1, 0], [1, 0]]) == pytest.approx(0)
+    assert intra_list_diversity([[0, 1]], [[0.5, 0], [0.25, 0]]) == pytest.approx(0)
+
+
+def test_measures_of_lists_count_in_float64() -> None:
+    popularity, vectors = np.array([3, 1], "u1"), np.array([[0.1, 0.7], [0.3, 0.2]], "f4")
+    assert novelty([[0, 1]], popularity, 7) == pytest.approx((log2(7 / 3) + log2(7)) / 2, rel=1e-14)
+    found = intra_list_diversity([[0, 1]], vectors)
+    assert found == pytest.approx(intra_list_diversity([[0, 1]], vectors.astype("f8")), rel=1e-14)
 
 
 @pytest.mark.slow

@@ -106,6 +106,10 @@ def test_curves_of_five_rows():
         assert got.tolist() == near(want)
     assert roc_auc(*five) == near(0.8)
     assert average_precision(*five) == near(6 / 7)
+    named = np.where(five[0], "yes", "no"), *five[1:]
+    for curve in roc_curve, precision_recall_curve:
+        for got, want in zip(curve(*named, positive="yes"), curve(*five)):
+            assert got.tolist() == want.tolist()
     none = [5, 1, 1, 0, 1], [0.1, 0.4, 0.4, 0.4, 0.8], [0, 2, 3, 4, 5]  # a row without weight
     assert roc_auc(*none, positive=1) == near(0.75)
 
@@ -116,6 +120,8 @@ def test_area_of_each_class_against_the_rest():
     areas = [1, (1 * 2 + 4 * 2) / (5 * 5), 0]  # a above all, b above a but not c, c below all
     assert roc_auc(y, p, w) == near(sum(areas) / 3)
     assert roc_auc(y, p, w, average="weighted") == near((2 * areas[0] + 5 * areas[1]) / 10)
+    assert roc_auc(y, 7 * p, w) == near(sum(areas) / 3)  # any scores
+    assert math.isnan(roc_auc(["a", "b"], p[:2], labels=["a", "b", "c"], average="weighted"))
     assert roc_auc(y, p[:, [2, 0, 1]], w, labels=["c", "a", "b"]) == near(sum(areas) / 3)
 
 
@@ -180,6 +186,10 @@ def test_numbers_of_three_rows():
     assert mse(y, z) == near((9 + 32) / 2)
     assert rmse(y, z) == near((3 + math.sqrt(32)) / 2)
     assert mae(y, z) == near(3.5)
+    assert mse([-1.7e308], [1.7e308]) == math.inf
+    assert r2([0, 1e-200], [0, 1e-200]) == 1.0  # the variance is too small for a float
+    y = np.column_stack([[0.1] * 3, [1, 2, 3], [-3, -2, -1]])  # the first column's is by rounding
+    assert r2(y, y + [[0, 0, 0], [0, 0, 0], [0.1, 0, 0]]) == near(2 / 3)
     constant = [[1, 5], [3, 5]]
     assert r2(constant, [[1, 5], [2, 5]]) == 0.75 and r2(constant, [[1, 5], [2, 6]]) == 0.25
 
@@ -207,6 +217,18 @@ def test_best_threshold_is_a_probability_or_just_above_all(dtype):
     assert best_threshold([0, 1, 0, 1], [1, 3, 2, 4]) == 3.0
     assert best_threshold([0, 1, 0, 1], [1, 3, 2, 4], weight=[1, 1, 1, 0]) == 3.0
     assert at_threshold(accuracy)([0, 1], np.array([0.5, 0.5], dtype)) == 0.5
+    # Where no threshold is better than another, nothing is positive.
+    p = np.array([0.25, 0.5], dtype)
+    assert best_threshold([1, 0], p, lambda *_: math.nan) == float(above)
+
+
+def test_labels_reach_a_metric_as_whole_numbers():
+    def metric(true, pred, weight):
+        assert (true.tolist(), pred.tolist(), weight) == ([1, 0], [0, 1], [2, 3])
+        assert true.dtype.kind == pred.dtype.kind == "i"
+        return 7.0
+
+    assert at_threshold(metric, 0.25, positive="a")(["a", "b"], [0.125, 0.25], [2, 3]) == 7.0
 
 
 @pytest.mark.parametrize("options", [{}, {"n": 31, "level": 0.8, "rng": 7}])
@@ -232,12 +254,27 @@ def test_interval_is_made_of_these_draws(options):
 
 
 def test_stratified_interval_draws_within_each_label():
-    y, z = np.array(list("babcabb")), np.array(list("bbacacb"))
-    members = np.array([1, 4, 0, 2, 5, 6, 3])  # a, b, c
-    first, size = np.array([0, 0, 2, 2, 2, 2, 6]), np.array([2, 2, 4, 4, 4, 4, 1])
+    y, z = np.array(list("babcabb") * 11), np.array(list("bbacacb") * 11)
+    rows = [np.flatnonzero(y == label) for label in "abc"]
+    members = np.concatenate(rows)  # each label's in their order
+    first, size = np.repeat([0, 22, 66], [22, 44, 11]), np.repeat([22, 44, 11], [22, 44, 11])
     rng = np.random.default_rng(0)
     rows = [members[rng.integers(first, first + size)] for _ in range(1000)]
     ends = np.quantile([accuracy(y[r], z[r]) for r in rows], [0.025, 0.975]).tolist()
     assert bootstrap(accuracy, y, z, stratify=True)[1:] == near(tuple(ends))
     difference = bootstrap_difference(accuracy, y, z, y, stratify=True)
     assert difference[1:] == near((ends[0] - 1, ends[1] - 1))
+
+
+def test_one_draw_weights_that_nobody_gave_and_columns_of_probabilities():
+    def metric(true, pred, weight):
+        assert weight is None
+        return float(pred.sum())
+
+    one = bootstrap(metric, [0, 1], [2, 3], n=1)
+    assert one.value == 5 and one.low == one.high
+    p = np.array([[0.25, 0.75], [0.5, 0.5], [0.75, 0.25]])
+    found = bootstrap(log_loss, [1, 0, 1], p, n=7, stratify=True)
+    assert found == bootstrap(log_loss, [1, 0, 1], p[:, 1], n=7, stratify=True)
+    y, p = [0, 0, 0, 1], [0.1, 0.2, 0.3, 0.4]  # undefined on draws of one class
+    assert bootstrap_difference(roc_auc, y, p, p, n=97, stratify=True) == (0, 0, 0)

@@ -96,8 +96,7 @@ def _interval(
 
     draws = _resamples(true, n, stratify, np.random.default_rng(rng))
     values = np.array([value(rows) for rows in draws])
-    undefined = np.count_nonzero(np.isnan(values))
-    if undefined:
+    if undefined := np.count_nonzero(np.isnan(values)):
         raise ValueError(
             f"the metric is not defined on {undefined} of {n} resamples (one class only?): "
             "stratify=True keeps every class in every resample"

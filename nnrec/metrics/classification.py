@@ -103,7 +103,7 @@ def _tally(
                 "or name one with positive="
             )
         k = positive_code(classes, positive)
-        chosen = slice(k, k + 1) if k >= 0 else slice(0, 0)
+        chosen = slice(k, k + 1)  # of -1, none
         hit, true, predicted = hit[chosen], true[chosen], predicted[chosen]
     if average in ("binary", "micro"):
         hit, true, predicted = (np.atleast_1d(a.sum()) for a in (hit, true, predicted))

@@ -166,11 +166,13 @@ def _columns(true: Array, p: Array, labels: Any, *, sums_to_one: bool = False) -
         raise ValueError(
             f"prob has {p.shape[1]} columns for {len(classes)} classes: name them with labels="
         )
+    if len(np.unique(classes)) < len(classes):
+        raise ValueError(f"labels={classes.tolist()} names a label twice")
     if sums_to_one:
         total = p.sum(axis=1)
         # Rows of float32 softmax outputs sum to 1 within a few of their ε.
         first_bad(np.abs(total - 1) > 1e-5, total, "the sum of prob", "1")
-    order = np.argsort(classes, kind="stable")
+    order = np.argsort(classes)
     place = np.minimum(np.searchsorted(classes[order], true), len(classes) - 1)
     codes: Array = order[place]
     first_bad(classes[codes] != true, true, "y_true", f"one of the labels {classes.tolist()}")

@@ -161,7 +161,7 @@ def evaluate_ranking(
             rivals[_cells(sampled, own)] = True
             block_scores[~rivals] = -np.inf
         leaders = _leaders(block_scores, depth)
-        table = _metrics(leaders, block_scores, truth, cuts, ties, denominator)
+        table = _metrics(leaders, truth, cuts, ties, denominator)
         if auc:
             table["auc"] = _auc(block_scores, truth)
         blocks.append(table)
@@ -214,7 +214,7 @@ def _leaders(scores: Array, n: int) -> tuple[Array, Array, Array]:
     maxima = folded.max(axis=1, initial=-np.inf)
     bound = np.full((len(scores), 1), np.finfo(scores.dtype).min, scores.dtype)
     if n <= groups:
-        np.maximum(bound, np.partition(maxima, -n, axis=1)[:, -n, None], out=bound)
+        np.maximum(bound, np.partition(maxima, -n)[:, -n, None], out=bound)
     row, item = np.divmod(np.flatnonzero(scores >= bound), max(items, 1))
     value = scores[row, item]
     order = np.lexsort((item, -value, row))
@@ -224,14 +224,13 @@ def _leaders(scores: Array, n: int) -> tuple[Array, Array, Array]:
 def _lists(leaders: tuple[Array, Array, Array], rows: int, n: int) -> Array:
     row, item, _ = leaders
     place = np.arange(len(row)) - np.searchsorted(row, np.arange(rows))[row]
-    lists = np.full((rows, n), -1, np.int64)
+    lists = np.full((rows, n), -1)
     lists[row[place < n], place[place < n]] = item[place < n]
     return lists
 
 
 def _metrics(
     leaders: tuple[Array, Array, Array],
-    scores: Array,
     truth: Array,
     cuts: Sequence[int],
     ties: str,
@@ -279,9 +278,9 @@ def _metrics(
     hits, gain, average = (
         np.cumsum(table, axis=1) for table in (relevance, relevance * discount, precision)
     )
-    reciprocal = np.cumsum(np.diff(hit, axis=1, prepend=0) / rank, axis=1)
+    reciprocal = np.cumsum(np.diff(hit, prepend=0) / rank, axis=1)
     total = truth.sum(axis=1)
-    ideal = np.append(0, np.cumsum(discount))
+    ideal = np.cumsum(discount)
 
     table: dict[str, Array] = {}
     for n in cuts:
@@ -291,7 +290,7 @@ def _metrics(
         table[f"precision@{n}"] = hits[:, at] / n
         table[f"recall@{n}"] = hits[:, at] / d
         table[f"f1@{n}"] = 2 * hits[:, at] / (n + d)
-        table[f"ndcg@{n}"] = gain[:, at] / ideal[np.clip(total, 1, at + 1)]
+        table[f"ndcg@{n}"] = gain[:, at] / ideal[np.clip(total - 1, 0, at)]
         table[f"mrr@{n}"] = reciprocal[:, at]
         table[f"map@{n}"] = average[:, at] / d
     return table
