@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import warnings
 
@@ -140,6 +141,9 @@ def test_class_weights_multiply_the_rows(y) -> None:
     np.testing.assert_array_equal(by_class, rows)
     alone = trained(plain(), X, y, class_weight={0: 0.5, 1: 3.0})
     np.testing.assert_array_equal(alone, trained(plain(), sample_weight=np.where(Y, 3.0, 0.5)))
+    narrow = trained(classifier(), X, y, class_weight={0: 0.1, 1: 0.3})
+    rows = trained(classifier(), sample_weight=np.where(Y, 0.3, 0.1))
+    np.testing.assert_array_equal(narrow, rows)
 
 
 # Augmentation.
@@ -201,6 +205,18 @@ def test_the_validation_split_begins_at_the_floor(n, share) -> None:
     np.testing.assert_array_equal(held, y[cut:])
 
 
+def test_a_split_takes_targets_of_any_form() -> None:
+    hot = np.eye(2)[Y]
+    expected, *others = (
+        Network([Dense(5, 2)], SoftmaxCrossEntropy(), rng=0, dtype="float64").fit(
+            X, y, validation_split=0.3, metrics={"rows": lambda t, p: t.shape[0]}, verbose=0
+        )
+        for y in (hot, hot.tolist(), tuple(map(tuple, hot)), csr_array(hot))
+    )
+    assert (expected["rows"], expected["val_rows"]) == ([70], [31])
+    assert others == [expected] * 3
+
+
 def test_validation_figures_are_those_of_evaluate() -> None:
     weight = np.linspace(1, 2, 101)
     net = plain()
@@ -249,6 +265,16 @@ def test_a_drift_of_labels_is_warned_of() -> None:
     net = Network([Dense(5, 2)], SoftmaxCrossEntropy(), rng=0)
     with pytest.warns(UserWarning, match="of them are"):
         net.fit(X, ordered, validation_split=0.3, verbose=0)
+
+
+def test_a_drift_is_warned_of_from_e_to_the_minus_12() -> None:
+    """20 of 100 rows before are 1, then 68 or 69 of 100: Chernoff's bound is e^−11.7 or e^−12.2."""
+    x, first = np.zeros((200, 1)), np.arange(100) < 20
+    for ones, text in ((68, None), (69, r"31\.0% of them are 0, 80\.0% before")):
+        y = np.concatenate([first, np.arange(100)[::-1] < ones]) * 1
+        net = Network([Dense(1, 1)], SigmoidCrossEntropy(), rng=0)
+        with pytest.warns(UserWarning, match=text) if text else contextlib.nullcontext():
+            net.fit(x, y, validation_split=0.5, verbose=0)
 
 
 def test_a_drift_points_at_the_callers_line() -> None:

@@ -97,14 +97,14 @@ def test_stop_ends_training_after_the_epoch_or_the_step() -> None:
 
     class AtStep:
         def on_step(self, run):
-            run.stop = run.step == 3
+            run.stop, self.mean = run.step == 3, run.total / run.mass
 
         def on_end(self, run):
             self.steps = run.step
 
     callback = AtStep()
     history = classifier().fit(X, Y, epochs=9, batch_size=7, callbacks=[callback], verbose=0)
-    assert callback.steps == 3 and len(history["loss"]) == 1
+    assert callback.steps == 3 and history["loss"] == [callback.mean]
 
 
 # Early stopping.
@@ -138,9 +138,19 @@ def test_early_stopping_restores_the_best(settings, best) -> None:
     np.testing.assert_array_equal(net.theta, thetas[best - 1])
     sign = -1 if stopping.mode == "max" else 1
     assert (stopping.best, stopping.best_epoch) == (sign * SCORES[best - 1], best)
+    assert stopping.best_theta is None, "nothing is kept longer than it is needed"
     thetas.clear()
     net.fit(X, Y, epochs=3, callbacks=[score, stopping], verbose=0)  # it starts afresh
     np.testing.assert_array_equal(net.theta, thetas[2 if stopping.mode == "max" else 1])
+
+
+def test_early_stopping_stops_nobody_elses_stop() -> None:
+    class Stop:
+        def on_epoch(self, run):
+            run.stop = True
+
+    watch = [Stop(), EarlyStopping("loss", patience=3)]
+    assert len(classifier().fit(X, Y, epochs=9, callbacks=watch, verbose=0)["loss"]) == 1
 
 
 @pytest.mark.lesson_6

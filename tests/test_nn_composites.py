@@ -193,6 +193,20 @@ def test_a_dropout_of_ones_own_is_not_merged() -> None:
         assert len(Sequential(layers).without_data_gradient().parts) == 2
 
 
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_the_twin_to_train_takes_relu_and_dropout_at_once_to_the_same_bits(rate, training) -> None:
+    net, none = Sequential([ReLU(), Dropout(rate)]), np.empty(0)
+    twin = net.without_data_gradient()
+    assert (list(net.parts), list(twin.parts)) == (["relu_1", "dropout_1"], ["dropout_1"])
+    x = np.linspace(-1, 1, 21).reshape(3, 7)
+    assert (x == 0).any(), "the kink"
+    rngs = [np.random.default_rng(3) if training else None for _ in range(2)]
+    (y, back), (y_twin, back_twin) = (part(none, x, rng=r) for part, r in zip((net, twin), rngs))
+    np.testing.assert_array_equal(y_twin, y)
+    np.testing.assert_array_equal(back_twin(x + 2, none), back(x + 2, none))
+
+
 class Counted(Layer):
     """A wrapper from outside, as a trace or a timer is one."""
 

@@ -290,17 +290,21 @@ def test_dropout_draws_by_shape_only_and_goes_back_under_the_same_mask(bits: typ
     assert len(set(states)) == 1
 
 
-@pytest.mark.parametrize("size", [7, 8, 9])
+@pytest.mark.parametrize(
+    ("size", "rate", "cut"),
+    [(7, 0.5, 32768), (8, 0.5, 32768), (9, 0.5, 32768), (999_983, 1 - 1e-9, 1)],
+)
 @pytest.mark.parametrize("bits", GENERATORS)
-def test_dropout_keeps_where_a_16_bit_word_of_the_stream_is_small(bits: type, size: int) -> None:
+def test_dropout_keeps_where_a_16_bit_word_of_the_stream_is_small(bits, size, rate, cut) -> None:
     """Equal bits in later versions too: which words decide, and how many are taken."""
     rng, twin = np.random.Generator(bits(3)), np.random.Generator(bits(3))
-    y, _ = Dropout(0.5)(np.empty(0), np.ones(size), rng=rng)
+    y, _ = Dropout(rate)(np.empty(0), np.ones(size), rng=rng)
     if bits is np.random.MT19937:
         words = twin.integers(0, 65536, size, dtype=np.uint16)
     else:
         words = twin.bit_generator.random_raw(-(-size // 4)).view(np.uint16)[:size]
-    np.testing.assert_array_equal(y, np.where(words < 32768, 2, 0))
+    np.testing.assert_array_equal(y, np.where(words < cut, 65536 / cut, 0))
+    assert y.any()
     assert rng.random() == twin.random()
 
 

@@ -469,6 +469,7 @@ def test_a_neighbour_of_a_table_is_no_step_of_its_rows(table, dense) -> None:
     for g in gradients:
         optimizer.step(theta, g, segments)
     np.testing.assert_allclose(theta, expected, rtol=1e-12)
+    assert [list(counts) for counts in optimizer.row_steps.values()] == [[5, 0]]
 
 
 class Sometimes(Embedding):

@@ -139,6 +139,11 @@ def test_layer_and_loss_get_real_numbers_in_the_dtype_of_theta(dtype) -> None:
     assert seen == ["float64" if dtype == "complex128" else dtype] * 3
 
 
+def test_what_has_the_dtype_already_is_not_copied() -> None:
+    xs, y, weight = plain().batch(X, X[:, :1], X[:, 0])
+    assert xs[0] is X and y.base is weight.base is X
+
+
 def test_booleans_are_numbers() -> None:
     net = plain()
     np.testing.assert_array_equal(net.predict(NUMBERS > 1), net.predict((NUMBERS > 1) * 1.0))

@@ -341,7 +341,10 @@ def test_rates_by_path() -> None:
     ("rates", "message"),
     [
         ({"dense_1.*": 0.1}, "no learning rate fits the parameter dense_2.W"),
-        ({"user.*": 0.1, "*": 0.1}, "'user.*'"),
+        (
+            {"user.*": 0.1, "*": 0.1},
+            "Network: learning_rate='user.*' fits none of dense_1.W, dense_1.b",
+        ),
     ],
 )
 def test_rates_must_fit_the_paths(rates, message) -> None:

@@ -189,8 +189,19 @@ def test_an_exploding_rate_is_named(last, loss, dtype) -> None:
 
 def test_a_step_out_of_the_numbers_is_named() -> None:
     """A finite gradient times a huge rate; also where no further step would show it."""
-    with pytest.raises(FloatingPointError, match="epoch 1, step 1"):
+    message = "epoch 1, step 1: θ is not finite after it: the learning rate is too large"
+    with pytest.raises(FloatingPointError, match=message):
         classifier().fit(X, Y, optimizer=SGD(1e39), batch_size=101, verbose=0)
+
+
+def test_a_division_by_zero_is_named_like_any_other() -> None:
+    class Inverse(Layer):
+        def __call__(self, theta, x, rng=None):
+            return 1 / x, lambda dy, g: -dy / x**2
+
+    net = Network([Inverse(), Dense(5, 1)], MSE(), rng=0)
+    with pytest.raises(FloatingPointError, match="the output of inverse_1 is not finite"):
+        net.fit(spoilt(X, (17, 3), 0), Y, verbose=0)
 
 
 @pytest.mark.parametrize(("value", "slope"), [(np.nan, 0), (np.inf, 1), (1, np.nan)])
@@ -200,11 +211,12 @@ def test_a_bad_loss_is_named(value, slope) -> None:
             self.value, self.slope = value, slope
 
         def __call__(self, pred, target, weight=None):
-            return np.float32(self.value), np.full_like(pred, self.slope)
+            bad = weight is not None
+            return np.float32(self.value if bad else 1), np.full_like(pred, self.slope * bad)
 
     net = Network([Dense(5, 7), Tanh(), Dense(7, 1)], Infinite(value, slope), rng=0)
     with pytest.raises(FloatingPointError, match="epoch 1, step 1: the .*loss .*is not finite"):
-        net.fit(X, Y, verbose=0)
+        net.fit(X, Y, sample_weight=np.ones(101), verbose=0)
     np.testing.assert_array_equal(net.theta, classifier().theta)
 
 
@@ -224,6 +236,8 @@ def test_a_step_that_ruins_theta_is_blamed_on_the_rate() -> None:
 
 # Wrong arguments.
 
+NEGATIVE = r"SoftmaxCrossEntropy\(\): weight -1.0 in row 17, expected ≥ 0 and finite"
+
 
 @pytest.mark.parametrize(
     ("data", "options", "message"),
@@ -232,6 +246,7 @@ def test_a_step_that_ruins_theta_is_blamed_on_the_rate() -> None:
         ((X, Y), {"epochs": 1.5}, "fit: epochs=1.5"),
         ((X, Y), {"batch_size": 0}, "fit: batch_size=0, expected a whole number ≥ 1"),
         ((X, Y), {"validation_split": 1.0}, r"validation_split=1\.0 of 101 rows leaves none"),
+        ((X, Y), {"validation_split": 1.5}, r"validation_split=1\.5"),
         ((X, Y), {"validation_split": -0.1}, r"validation_split=-0\.1"),
         ((X, Y), {"validation_split": float("nan")}, "validation_split=nan"),
         ((X[:1], Y[:1]), {"validation_split": 0.5}, "of 1 rows leaves none"),
@@ -239,10 +254,10 @@ def test_a_step_that_ruins_theta_is_blamed_on_the_rate() -> None:
         ((X, Y), {"validation_split": 0.1, "validation_data": (X, Y)}, "validation_data"),
         ((X, Y), {"sample_weight": np.zeros(101)}, "positive weight"),
         ((X, Y), {"sample_weight": np.ones((101, 1))}, r"weight has shape \(101, 1\)"),
-        ((X, Y), {"sample_weight": np.where(np.arange(101) == 17, -1, 1)}, "weight -1.0 in row 17"),
+        ((X, Y), {"sample_weight": np.where(np.arange(101) == 17, -1, 1)}, NEGATIVE),
         ((X, Y), {"class_weight": {1: 2.0}}, r"class_weight has no entry for \[0\]"),
-        ((X, Y), {"class_weight": {0: -1.0, 1: 1.0}}, "weight"),
-        ((X, Y), {"class_weight": {0: np.nan, 1: 1.0}}, "weight"),
+        ((X, Y), {"class_weight": {0: -1.0, 1: 1.0}}, "fit: class_weight=-1.0, expected a number"),
+        ((X, Y), {"class_weight": {0: np.nan, 1: 1.0}}, "fit: class_weight=nan"),
         ((X, X[:, :1]), {"class_weight": {0: 1.0}}, "class_weight has no entry for"),
         ((X, np.eye(5)[Y]), {"class_weight": {0: 1.0, 1: 1.0}}, "class_weight"),
         ((X, csr_array(np.eye(5)[Y])), {"class_weight": {0: 1.0, 1: 1.0}}, "class_weight"),

@@ -244,14 +244,13 @@ def joined(blocks: Sequence[Any]) -> Any:
 
 
 def cast(name: str, value: Any, dtype: Any, integers_stay: bool = False) -> Any:
-    """Real numbers as an array or CSR matrix of `dtype`; a complex or object dtype suspends it."""
+    """Real numbers as an array or CSR matrix of `dtype`; what has a dtype that is wanted stays."""
     if value is None:
         return None
     wanted = np.dtype(dtype)
     a = value.tocsr() if hasattr(value, "tocsr") else np.asarray(value)
     found = a.dtype.kind
-    suspended = wanted.kind in "cO" and found in "cO"
-    if a.dtype == wanted or suspended or (integers_stay and found in "iub"):
+    if a.dtype == wanted or (integers_stay and found in "iub"):
         return a
     try:
         if found not in "iubfO":
