@@ -217,22 +217,43 @@ def test_all_items_loss_is_its_definition() -> None:
     likelihood = s - np.log(np.exp(s).sum(axis=1, keepdims=True))
     assert np.isclose(value, -(x.toarray() * likelihood).sum(), rtol=1e-12)
     assert np.allclose(ds.sum(axis=1), 0, atol=1e-12)
-    with pytest.raises(ValueError, match="AllItemsLoss: .* expected weight=None"):
-        AllItemsLoss(3.0, 0.0, 0.75, item_l2, True)((s, p, Q), x, np.ones(37))
 
 
-def test_all_items_training_is_its_recipe() -> None:
+@pytest.mark.parametrize("softmax", [False, True])
+def test_all_items_loss_of_weight_two_is_that_of_the_row_twice(softmax: bool) -> None:
+    rng, x = np.random.default_rng(5), histories(37, 11)
+    s, p, Q = rng.normal(size=(37, 11)) * 3, rng.normal(size=(37, 3)), rng.normal(size=(11, 3))
+    loss = AllItemsLoss(3.0, 0.1, 0.5, rng.random(11), softmax)
+    weight = rng.integers(3, size=37)
+    rows = np.repeat(np.arange(37), weight)
+    value, (ds, dp, dQ) = loss((s, p, Q), x, weight.astype(float))
+    expected, (ds_each, dp_each, dQ_each) = loss((s[rows], p[rows], Q), x[rows])
+    once = np.cumsum(weight)[weight > 0] - 1
+    assert np.isclose(value, expected, rtol=1e-12) and np.allclose(dQ, dQ_each, rtol=1e-12)
+    for found, each in ((ds, ds_each), (dp, dp_each)):
+        assert not found[weight == 0].any()
+        at = weight > 0
+        assert np.allclose(found[at], each[once] * weight[at, None], rtol=1e-12)
+    for bad in (np.ones(1), np.full(37, -1.0), np.full(37, np.nan)):
+        with pytest.raises(ValueError, match=r"weight has .*, expected \(37,\) and ≥ 0"):
+            loss((s, p, Q), x, bad)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.7])
+def test_all_items_training_is_its_recipe(beta: float) -> None:
     """Every step once more in float64 with dense matrices: penalties, rates, lazy Adam, order."""
     log = random_log()
     X, K, l2, epochs, size = log.csr().toarray(), 3, 0.02, 3, 29
     settings = {"l2": l2, "frequency": 0.6, "negatives": K, "epochs": epochs, "batch_size": size}
-    model = MatrixFactorization(5, **settings)
+    model = MatrixFactorization(5, beta=beta, **settings)
     network, _, _ = model.assemble(log)
     P, Q, b = (a.astype(float) for a in network.parameters().values())
     model.fit(log)
-    n_u, n_j, (users, items) = X.sum(axis=1), X.sum(axis=0), X.shape
-    assert np.allclose(b, np.log((n_j + 0.5) / (K * n_u.sum() / items)))
-    of_user, of_item = n_u * (1 + K), n_j + K * n_u.sum() / items
+    n_u, (users, items) = X.sum(axis=1), X.shape
+    weight = n_u**-beta / (n_u**-beta).mean()
+    n_j, per_item = weight @ X, K * weight @ n_u / items
+    assert np.allclose(b, np.log((n_j + 0.5) / per_item))
+    of_user, of_item = n_u * (1 + K), n_j + per_item
     l2_u, l2_j = (l2 * w**0.6 * w.mean() ** 0.4 for w in (of_user, of_item))
 
     def step(w, g, m, v, rate, t):
@@ -250,9 +271,9 @@ def test_all_items_training_is_its_recipe() -> None:
             t += 1
             p, own = P[at], moments[0][:, at]
             sigma = 1 / (1 + np.exp(-(p @ Q.T + b)))
-            G = K * n_u[at, None] / items * sigma - X[at] * (1 - sigma)
-            dp = G @ Q + l2_u[at, None] * p
-            dQ = G.T @ p + len(at) / users * l2_j[:, None] * Q
+            G = weight[at, None] * (K * n_u[at, None] / items * sigma - X[at] * (1 - sigma))
+            dp = G @ Q + (weight * l2_u)[at, None] * p
+            dQ = G.T @ p + weight[at].sum() / users * l2_j[:, None] * Q
             step(p, dp, *own, 0.1 * left, epoch + 1)
             P[at], moments[0][:, at] = p, own
             step(Q, dQ, *moments[1], 0.002 * left, t)

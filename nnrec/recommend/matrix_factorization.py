@@ -143,12 +143,12 @@ class Factors(nn.Composite):
 class AllItemsLoss(nn.Loss):
     """The exact expectation of a sampled loss over all items, with its frequency-scaled penalty.
 
-        E = Σ_u [ Σ_{j ∈ u} ln(1 + e^{−s_uj}) + (K n_u / I) Σ_j ln(1 + e^{s_uj}) ]
-            + ½ Σ_u λ_u ‖p_u‖² + ½ (n / U) Σ_j λ_j ‖q_j‖²
+        E = Σ_u w_u [ Σ_{j ∈ u} ln(1 + e^{−s_uj}) + (K n_u / I) Σ_j ln(1 + e^{s_uj})
+                      + ½ λ_u ‖p_u‖² + ½ Σ_j λ_j ‖q_j‖² / U ]
 
-    for the n users of a block, K = `negatives` expected negatives for each of u's n_u positives;
-    ds = (K n_u / I) σ(s), less σ(−s) at positives.  With softmax=True the first line is
-    Σ_u Σ_{j ∈ u} −ln softmax(s_u)_j.  Sums, not means: a user counts by what he has done.
+    for a block of users of `weight` w, K = `negatives` expected negatives for each of u's n_u
+    positives; ds = w_u (K n_u / I) σ(s), less w_u σ(−s) at positives.  With softmax=True the first
+    line is Σ_{j ∈ u} −ln softmax(s_u)_j.  A sum, not a mean: two is as twice the same user.
     λ_u = `user_l2` n_u^`frequency`; λ_j = U `item_l2`_j, U being the number of users.
     """
 
@@ -159,22 +159,25 @@ class AllItemsLoss(nn.Loss):
         self.item_l2, self.softmax = item_l2, softmax
 
     def __call__(self, pred: tuple[Array, Array, Array], target: Any, weight: Any = None) -> Any:
-        if weight is not None:
-            raise ValueError("AllItemsLoss: a user weighs what he has done; expected weight=None")
         s, p, Q = pred
         n_u = np.diff(target.indptr).astype(s.real.dtype)
+        weight = np.ones_like(n_u) if weight is None else weight
+        if weight.shape != n_u.shape or not (weight >= 0).all():
+            found = f"shape {weight.shape} and least value {weight.min()}"
+            raise ValueError(f"AllItemsLoss: weight has {found}, expected {n_u.shape} and ≥ 0")
+        mass = weight.sum()
         if self.softmax:
-            value, ds = nn.SoftmaxCrossEntropy()(s, target)
-            value, ds = value * len(s), ds * len(s)
+            value, ds = nn.SoftmaxCrossEntropy()(s, target, weight)
+            value, ds = value * mass, ds * mass
         else:
-            value, ds = self.logistic(s, target, n_u * (self.negatives / s.shape[1]))
-        dp = p * (self.user_l2 * n_u**self.frequency)[:, None]
-        dQ = Q * (self.item_l2 * len(s)).astype(s.real.dtype)[:, None]
+            value, ds = self.logistic(s, target, n_u * (self.negatives / s.shape[1]), weight)
+        dp = p * (weight * self.user_l2 * n_u**self.frequency)[:, None]
+        dQ = Q * (self.item_l2 * mass).astype(s.real.dtype)[:, None]
         return value + ((p * dp).sum() + (Q * dQ).sum()) / 2, (ds, dp, dQ)
 
-    def logistic(self, s: Array, target: Any, share: Array) -> tuple[Any, Array]:
+    def logistic(self, s: Array, target: Any, share: Array, weight: Array) -> tuple[Any, Array]:
         """The two sums over positives and over all items, in blocks of rows that stay in cache."""
-        ds, value = np.empty_like(s), s.dtype.type(0)
+        ds, value, share = np.empty_like(s), s.dtype.type(0), share * weight
         for first in range(0, len(s), 16):
             z, scale = s[first : first + 16], share[first : first + 16]
             above = z.real > 0  # as a factor: np.where takes ten times as long
@@ -183,11 +186,11 @@ class AllItemsLoss(nn.Loss):
             value = value + (positive + np.log1p(e)).sum(axis=1) @ scale
             ds[first : first + 16] = (above + e * ~above) / (1 + e) * scale[:, None]
         rows = np.repeat(np.arange(len(s)), np.diff(target.indptr))
-        at = s[rows, target.indices]
+        at, of_user = s[rows, target.indices], weight[rows]
         above = at.real > 0
         e = np.exp(np.where(above, -at, at))
-        ds[rows, target.indices] -= np.where(above, e, 1) / (1 + e)
-        return value + (np.log1p(e) - at * ~above).sum(), ds
+        ds[rows, target.indices] -= of_user * np.where(above, e, 1) / (1 + e)
+        return value + (np.log1p(e) - at * ~above) @ of_user, ds
 
 
 class MatrixFactorization(NetworkModel):
@@ -195,7 +198,8 @@ class MatrixFactorization(NetworkModel):
 
     dim: factors.  l2: λ; on pairs λ/2 (‖p_u‖² + ‖q_i‖² + …) for each event.  negatives: K, expected
     or drawn, for each positive (bpr draws one).  Under the losses over all items: frequency, ν in
-    λ_u = λ (1 + K) n̄ (n_u / n̄)^ν, n̄ the mean of n_u, and for items alike; user_rate, how many
+    λ_u = λ (1 + K) n̄ (n_u / n̄)^ν, n̄ the mean of n_u, and for items alike; beta, β, each user
+    weighing n_u^−β, so that at 1 all weigh the same in the items' factors; user_rate, how many
     times the items' learning rate the users' is, as their factors take one step an epoch.
     implicit: under "squared" what a user has rated, and who an item, tells too (`Factors`; SVD++
     has the users' half: Koren, KDD 2008).
@@ -219,6 +223,7 @@ class MatrixFactorization(NetworkModel):
         loss: str = "all_items",
         l2: float = 0.004,
         frequency: float = 0.75,
+        beta: float = 0.0,
         negatives: int = 8,
         epochs: int = 20,
         batch_size: int = 256,
@@ -228,7 +233,7 @@ class MatrixFactorization(NetworkModel):
         rng: Any = 0,
         verbose: int = 0,
     ):
-        self.dim, self.loss, self.l2, self.frequency = dim, loss, l2, frequency
+        self.dim, self.loss, self.l2, self.frequency, self.beta = dim, loss, l2, frequency, beta
         self.negatives, self.epochs, self.batch_size = negatives, epochs, batch_size
         self.learning_rate, self.user_rate, self.implicit = learning_rate, user_rate, implicit
         self.rng, self.verbose = rng, verbose
@@ -266,8 +271,11 @@ class MatrixFactorization(NetworkModel):
     def _all_items(self, histories: Any) -> tuple[nn.Network, Any, int]:
         """The biases begin at the logit of the item's share of positives."""
         users, items = histories.shape
-        n_u, n_j = np.diff(histories.indptr), np.bincount(histories.indices, minlength=items)
-        per_item = self.negatives * n_u.sum() / items
+        n_u = np.diff(histories.indptr)
+        weight = np.maximum(n_u, 1.0) ** -self.beta
+        weight /= weight.mean()
+        n_j = np.bincount(histories.indices, np.repeat(weight, n_u), items)
+        per_item = self.negatives * (weight @ n_u) / items
         uses, rest = n_j + per_item, 1 - self.frequency
         user_l2 = self.l2 * (1 + self.negatives) * float(n_u.mean()) ** rest
         item_l2 = self.l2 / users * uses**self.frequency * uses.mean() ** rest
@@ -275,7 +283,8 @@ class MatrixFactorization(NetworkModel):
         loss = AllItemsLoss(self.negatives, user_l2, self.frequency, item_l2, softmax)
         network = nn.Network(AllItems(users, items, self.dim), loss, rng=self.rng)
         network.parameters()["item.b"][:] = np.log((n_j + 0.5) / per_item)
-        return network, nn.Batches(np.arange(users), histories, batch_size=self.batch_size), users
+        source = nn.Batches(np.arange(users), histories, weight, batch_size=self.batch_size)
+        return network, source, users
 
     def rates(self) -> dict[str, tuple[float, float]]:
         """Over all items they end at a third: falling to 3 % in as many epochs, it ranks worse."""
