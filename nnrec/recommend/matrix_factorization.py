@@ -272,7 +272,7 @@ class MatrixFactorization(NetworkModel):
         """The biases begin at the logit of the item's share of positives."""
         users, items = histories.shape
         n_u = np.diff(histories.indptr)
-        weight = np.maximum(n_u, 1.0) ** -self.beta
+        weight = (np.maximum(n_u, 1) / max(n_u.min(), 1)) ** -self.beta  # the largest is 1
         weight /= weight.mean()
         n_j = np.bincount(histories.indices, np.repeat(weight, n_u), items)
         per_item = self.negatives * (weight @ n_u) / items
