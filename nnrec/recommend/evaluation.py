@@ -44,13 +44,11 @@ def evaluate(
     if fold_in is not None and exclude_seen and np.isin(test.pairs(), train.pairs()).any():
         raise ValueError("fold_in: train has learned from pairs of test, whose users it knows")
     known = train.csr()
-    histories = known if fold_in is None else fold_in.csr()
+    given = known if fold_in is None else fold_in.csr()
 
     def scores(users: Any) -> Any:
-        return (
-            model.score_all(users) if fold_in is None else model.score_histories(histories[users])
-        )
+        return model.score_all(users) if fold_in is None else model.score_histories(given[users])
 
     popularity = np.bincount(known.indices, minlength=known.shape[1])
-    seen = histories if exclude_seen else None
+    seen = given if exclude_seen else None
     return evaluate_ranking(scores, test.csr(), seen=seen, n=n, popularity=popularity, **protocol)

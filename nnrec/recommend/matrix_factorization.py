@@ -163,16 +163,13 @@ class AllItemsLoss(nn.Loss):
         n_u = np.diff(target.indptr).astype(s.real.dtype)
         weight = np.ones_like(n_u) if weight is None else weight
         if weight.shape != n_u.shape or not (weight >= 0).all():
-            found = f"shape {weight.shape} and least value {weight.min()}"
-            raise ValueError(f"AllItemsLoss: weight has {found}, expected {n_u.shape} and ≥ 0")
-        mass = weight.sum()
+            raise ValueError(f"AllItemsLoss: weight={weight!r:.40}, expected {n_u.shape}, all ≥ 0")
         if self.softmax:
-            value, ds = nn.SoftmaxCrossEntropy()(s, target, weight)
-            value, ds = value * mass, ds * mass
+            value, ds = (a * weight.sum() for a in nn.SoftmaxCrossEntropy()(s, target, weight))
         else:
             value, ds = self.logistic(s, target, n_u * (self.negatives / s.shape[1]), weight)
         dp = p * (weight * self.user_l2 * n_u**self.frequency)[:, None]
-        dQ = Q * (self.item_l2 * mass).astype(s.real.dtype)[:, None]
+        dQ = Q * (self.item_l2 * weight.sum()).astype(s.real.dtype)[:, None]
         return value + ((p * dp).sum() + (Q * dQ).sum()) / 2, (ds, dp, dQ)
 
     def logistic(self, s: Array, target: Any, share: Array, weight: Array) -> tuple[Any, Array]:
@@ -273,18 +270,15 @@ class MatrixFactorization(NetworkModel):
         users, items = histories.shape
         n_u = np.diff(histories.indptr)
         weight = (np.maximum(n_u, 1) / max(n_u.min(), 1)) ** -self.beta  # the largest is 1
-        weight /= weight.mean()
         n_j = np.bincount(histories.indices, np.repeat(weight, n_u), items)
         per_item = self.negatives * (weight @ n_u) / items
-        uses, rest = n_j + per_item, 1 - self.frequency
+        uses, rest, softmax = n_j + per_item, 1 - self.frequency, self.loss == "softmax"
         user_l2 = self.l2 * (1 + self.negatives) * float(n_u.mean()) ** rest
         item_l2 = self.l2 / users * uses**self.frequency * uses.mean() ** rest
-        softmax = self.loss == "softmax"
         loss = AllItemsLoss(self.negatives, user_l2, self.frequency, item_l2, softmax)
         network = nn.Network(AllItems(users, items, self.dim), loss, rng=self.rng)
         network.parameters()["item.b"][:] = np.log((n_j + 0.5) / per_item)
-        source = nn.Batches(np.arange(users), histories, weight, batch_size=self.batch_size)
-        return network, source, users
+        return network, nn.Batches(np.arange(users), histories, weight, self.batch_size), users
 
     def rates(self) -> dict[str, tuple[float, float]]:
         """Over all items they end at a third: falling to 3 % in as many epochs, it ranks worse."""

@@ -145,9 +145,8 @@ class Recommender(Described):
         users, and these are the scores.
         """
         n = min(whole_number("recommend", "n", n), len(self.items))
-        allowed = np.ones(len(self.items), bool)
+        allowed = np.full(len(self.items), among is None)
         if among is not None:
-            allowed[:] = False
             allowed[some_known(self.items, among, "among")] = True
         allowed[some_known(self.items, without, "without")] = False
         found: list[tuple[list[Any], Array]] = []
