@@ -90,7 +90,7 @@ def write(path: Path, arrays: Mapping[str, Array], metadata: Mapping[str, JSON])
 def _encode(
     file: str, arrays: Mapping[str, Array], metadata: dict[str, JSON]
 ) -> tuple[memoryview, list[Array]]:
-    """The file's first bytes, and the arrays in their order there, little-endian C."""
+    """The file's first bytes, and the arrays in their order there, little-endian."""
     for name, array in arrays.items():
         if not isinstance(name, str) or name == "__metadata__":
             raise ValueError(f"array {name!r}: expected a name other than '__metadata__'")
@@ -107,7 +107,7 @@ def _encode(
         dtype = little(array.dtype)
         offsets = [begin, end]
         header[name] = {"dtype": CODES[dtype], "shape": [*array.shape], "data_offsets": offsets}
-        data.append(array.astype(dtype, order="C", copy=False))
+        data.append(array.astype(dtype, copy=False))
     raw = utf8(_dumps(dict(sorted(header.items()))), "the names and the metadata")
     raw += b" " * (-len(raw) % 8)
     _decode(raw, 8 + len(raw) + end, file)  # what would not be read is not written
