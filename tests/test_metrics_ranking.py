@@ -521,7 +521,7 @@ def test_measures_of_lists_at_their_ends() -> None:
 
 
 def test_measures_of_lists_count_in_float64() -> None:
-    popularity, vectors = np.array([3, 1], "u1"), np.array([[0.1, 0.7], [0.3, 0.2]], "f4")
+    popularity, vectors = np.array([3, 1], "f4"), np.array([[0.1, 0.7], [0.3, 0.2]], "f4")
     assert novelty([[0, 1]], popularity, 7) == pytest.approx((log2(7 / 3) + log2(7)) / 2, rel=1e-14)
     found = intra_list_diversity([[0, 1]], vectors)
     assert found == pytest.approx(intra_list_diversity([[0, 1]], vectors.astype("f8")), rel=1e-14)
