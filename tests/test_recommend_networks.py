@@ -250,7 +250,7 @@ def test_all_items_training_is_its_recipe(beta: float) -> None:
     P, Q, b = (a.astype(float) for a in network.parameters().values())
     model.fit(log)
     n_u, (users, items) = X.sum(axis=1), X.shape
-    weight = (n_u / n_u.min()) ** -beta
+    weight = n_u**-beta / (n_u**-beta).mean()
     n_j, per_item = weight @ X, K * weight @ n_u / items
     assert np.allclose(b, np.log((n_j + 0.5) / per_item))
     of_user, of_item = n_u * (1 + K), n_j + per_item

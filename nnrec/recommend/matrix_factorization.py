@@ -269,7 +269,8 @@ class MatrixFactorization(NetworkModel):
         """The biases begin at the logit of the item's share of positives."""
         users, items = histories.shape
         n_u = np.diff(histories.indptr)
-        weight = (np.maximum(n_u, 1) / max(n_u.min(), 1)) ** -self.beta  # the largest is 1
+        weight = (np.maximum(n_u, 1) / max(n_u.min(), 1)) ** -self.beta
+        weight /= weight.mean()  # the items' penalty is a share of Σ w, and their use another
         n_j = np.bincount(histories.indices, np.repeat(weight, n_u), items)
         per_item = self.negatives * (weight @ n_u) / items
         uses, rest, softmax = n_j + per_item, 1 - self.frequency, self.loss == "softmax"
