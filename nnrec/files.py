@@ -47,7 +47,7 @@ CLASSES: dict[str, type] = {
         *(recommend.MatrixFactorization, recommend.NeuMF, recommend.AutoEncoder),
         *(recommend.TwoTower, matrix_factorization.AllItems, matrix_factorization.Factors),
         *(matrix_factorization.AllItemsLoss, neumf.Fusion, autoencoder.Coder),
-        *(autoencoder.EvidenceBound, two_tower.Towers),
+        *(autoencoder.EvidenceBound, autoencoder.Tied, two_tower.Towers),
     )
 }
 """The classes that a model file may name.  A class of nnrec that can be filed is added here."""

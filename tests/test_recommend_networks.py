@@ -20,7 +20,7 @@ from nnrec import (
 from nnrec.data.histories import NextItems, Noisy, unit_rows, without
 from nnrec.data.interactions import Interactions, align
 from nnrec.recommend import AutoEncoder, MatrixFactorization, NeuMF, TwoTower, evaluate
-from nnrec.recommend.autoencoder import Coder, EvidenceBound, Sample
+from nnrec.recommend.autoencoder import Coder, EvidenceBound, Sample, Tied, Unit
 from nnrec.recommend.matrix_factorization import AllItems, AllItemsLoss, Factors
 from nnrec.recommend.neumf import Fusion
 from nnrec.recommend.two_tower import Towers
@@ -69,6 +69,11 @@ class TestVariational(ModelContract):
         fast(AutoEncoder, hidden=17, variational=True, skip=True, learning_rate=0.03, l2=0.0)
     )
     classes: ClassVar = {c.__name__: c for c in (Network, Coder, EvidenceBound)}
+
+
+class TestTied(ModelContract):
+    model = staticmethod(fast(AutoEncoder, temperature=0.2, learning_rate=0.03, l2=0.0))
+    classes: ClassVar = {c.__name__: c for c in (Network, Tied, SoftmaxCrossEntropy)}
 
 
 class TestTwoTower(ModelContract):
@@ -168,6 +173,22 @@ def test_fusion_gradient() -> None:
 def test_coder_gradient(variational: bool, skip: bool) -> None:
     loss = EvidenceBound(0.3) if variational else SoftmaxCrossEntropy()
     checked(Coder(7, 5, 3, variational, skip), loss, histories(5), target=histories(5))
+
+
+def test_tied_gradient() -> None:
+    x = histories(5)
+    x.data[3] = 0  # dropped, and still one of the batch's items
+    ids = np.unique(x.indices)
+    network = checked(Tied(7, 3, 0.25, np.arange(7.0)), SoftmaxCrossEntropy(), x, target=x[:, ids])
+    (E,) = network.parameters().values()
+    u, v = (z / np.linalg.norm(z, axis=1, keepdims=True) for z in (x[1:] @ E, E[ids]))
+    assert np.allclose(network.predict(x, link=False)[1:], u @ v.T / 0.25 + ids)
+
+
+def test_rows_of_zeros_have_no_direction() -> None:
+    y, back = Unit()(np.empty(0), np.array([[0.0, 0.0], [3.0, 4.0]]))
+    assert y.tolist() == [[0, 0], [0.6, 0.8]]
+    assert np.isfinite(back(np.ones((2, 2)), np.empty(0))).all()
 
 
 @pytest.mark.parametrize("features", [0, 2])
@@ -469,7 +490,13 @@ def test_arguments_are_checked(model) -> None:
             ("frequency", -1),
         ],
         NeuMF: [("dropout", 1.0), ("negatives", True), ("pretrain", "yes")],
-        AutoEncoder: [("hidden", 0), ("variational", 1), ("skip", None), ("beta", -1)],
+        AutoEncoder: [
+            ("hidden", 0),
+            ("variational", 1),
+            ("skip", None),
+            ("beta", -1),
+            ("temperature", -1),
+        ],
         TwoTower: [("loss", "softmax"), ("window", 0), ("recency", -0.1), ("dropout", -0.5)],
     }
     for name, value in bad + own[model]:
@@ -515,6 +542,19 @@ def test_in_batch_logits_are_shifted_by_the_chance_of_being_there() -> None:
     share = np.bincount(log.item_index) / len(log)
     expected = -np.log(1 - (1 - share) ** 5)
     assert np.allclose(network.layer.shift, expected, rtol=1e-5)
+
+
+def test_tied_logits_are_of_the_items_in_the_batch() -> None:
+    log = random_log().merged("first")
+    model = AutoEncoder(dim=2, temperature=0.1, batch_size=5, dropout=0.0)
+    network, source, rows = model.assemble(log)
+    known = log.csr().toarray()
+    assert rows == len(known)
+    assert np.allclose(network.layer.shift, -np.log(1 - (1 - known.mean(axis=0)) ** 5), rtol=1e-5)
+    for x, target in source(0):
+        assert np.allclose(target.toarray(), x[:, np.unique(x.indices)].toarray() > 0)
+    with pytest.raises(ValueError, match="takes neither variational nor skip"):
+        AutoEncoder(temperature=0.1, skip=True)
 
 
 def test_a_callback_sees_the_towers_of_its_epoch() -> None:

@@ -19,6 +19,7 @@ class Noisy:
     """Users' histories thinned, each row scaled to length 1, with the whole histories as targets.
 
     Each item is dropped with probability `dropout`; users without any item are left out.
+    in_batch: targets are of the batch's different items alone, in rising order.
 
     >>> log = Interactions.from_columns([1, 1, 2], ["a", "b", "b"])
     >>> x, y = next(Noisy(log.csr(), dropout=0.5, batch_size=2)(rng=6))
@@ -26,8 +27,11 @@ class Noisy:
     ([[0.0, 1.0], [1.0, 0.0]], [[0.0, 1.0], [1.0, 1.0]])
     """
 
-    def __init__(self, histories: Any, dropout: float, batch_size: int) -> None:
+    def __init__(
+        self, histories: Any, dropout: float, batch_size: int, in_batch: bool = False
+    ) -> None:
         self.histories, self.dropout, self.batch_size = histories, dropout, batch_size
+        self.in_batch = in_batch
 
     def __call__(self, rng: Any = 0) -> Iterator[tuple[Any, Any]]:
         rng = np.random.default_rng(rng)
@@ -36,7 +40,8 @@ class Noisy:
             target = self.histories[order[start : start + self.batch_size]]
             x = target.copy()
             x.data *= rng.random(len(x.data), np.float32) >= self.dropout
-            yield unit_rows(x), target
+            whole = target[:, np.unique(target.indices)] if self.in_batch else target
+            yield unit_rows(x), whole
 
 
 class NextItems:

@@ -183,6 +183,16 @@ class InBatch:
         return taken
 
 
+def in_batch_shift(share: Array, draws: int) -> Array:
+    """−ln of the probability that what comes with probability `share` is among the draws; float32.
+
+    >>> in_batch_shift(np.array([0.5, 0.25]), draws=2).round(2)
+    array([0.29, 0.83], dtype=float32)
+    """
+    absent = (1 - np.minimum(share, 1 - 1e-9)) ** draws
+    return np.asarray(-np.log(np.maximum(1 - absent, 1e-9)), np.float32)
+
+
 def _at_least(least: int, *sizes: int) -> None:
     for size in sizes:
         if size < least:

@@ -1,8 +1,9 @@
-"""Autoencoders on histories: denoising, or variational with the multinomial likelihood.
+"""Autoencoders on histories: denoising, variational (multinomial likelihood), or tied by cosine.
 
 x = a user's items, some of them dropped, scaled to length 1      (the noise; a batch source)
 denoising      h = tanh(x W₁ + b₁),  logits = h W₂ + b₂            (Wu et al., WSDM 2016)
 variational    μ, ln σ² from h,  z = μ + σ ε,  logits from z        (Liang et al., WWW 2018)
+tied           logits = cos(x E, E_j) / τ, one table for both sides (cf. SimpleX, CIKM 2021)
 
 E = mean over users of −Σ_j x_j ln softmax(logits)_j + β KL(N(μ, σ²) ‖ N(0, 1))
 """
@@ -16,9 +17,11 @@ import numpy as np
 from nnrec import nn
 from nnrec.data.histories import Noisy, unit_rows
 from nnrec.data.interactions import Interactions
+from nnrec.data.sampling import in_batch_shift
 from nnrec.nn.layers import Array, Result, Rng
 from nnrec.recommend.network_model import NetworkModel
 from nnrec.recommend.scoring import check_fitted
+from nnrec.recommend.two_tower import Product
 
 
 class Sample(nn.Layer):
@@ -81,6 +84,46 @@ class Coder(nn.Composite):
         return ((y, m) if self.variational else y), back
 
 
+class Unit(nn.Layer):
+    """y = x / |x| row by row, rows of zeros stay:  dx = (dy − y (y · dy)) / |x|."""
+
+    def __call__(self, theta: Array, x: Array, rng: Rng = None) -> Result:
+        length = np.sqrt((x * x).sum(axis=1, keepdims=True))
+        length = np.where(length == 0, 1, length)
+        y = x / length
+        return y, lambda dy, g: (dy - y * (y * dy).sum(axis=1, keepdims=True)) / length
+
+
+class Tied(nn.Composite):
+    """Logits cos(x E, E_j) / τ + shift_j (n, m) of the m different items in the cells of CSR x.
+
+    x (n, items) holds a batch's histories, dropped items as zeros.  The one table E (items, dim)
+    serves twice, and dE is the sum of what comes from either side.
+    """
+
+    def __init__(self, items: int, dim: int, temperature: float, shift: Any):
+        self.items, self.dim, self.temperature, self.shift = items, dim, temperature, shift
+        table = nn.Embedding(items, dim, nn.Normal(0.1 / dim**0.5))
+        super().__init__(item=table, unit=Unit(), product=Product())
+
+    def __call__(self, theta: Array, x: Any, rng: Rng = None) -> Result:
+        on, ids = self.bind(theta, rng), np.unique(x.indices)
+        x = x[:, ids]
+        e, back_e = on.item(ids)
+        u, back_u = on.unit(x @ e)
+        v, back_v = on.unit(e)
+        y, back_y = on.product(u / self.temperature, v)
+
+        def back(dy: Array, g: Array) -> None:
+            du, dv = back_y(dy, g)
+            back_e(back_v(dv, g) + x.T @ back_u(du / self.temperature, g), g)
+
+        return y + self.shift[ids].astype(y.real.dtype), back
+
+    def rows(self, x: Any) -> dict[str, Array]:
+        return self.part_rows("item", np.unique(x.indices))
+
+
 class EvidenceBound(nn.Loss):
     """−Σ_j t_j ln softmax(y)_j + β ½ Σ_k (μ_k² + σ_k² − 1 − ln σ_k²), the mean over rows.
 
@@ -107,9 +150,10 @@ class EvidenceBound(nn.Loss):
 class AutoEncoder(NetworkModel):
     """Rebuilds whole histories from thinned ones; folds in new users.
 
-    hidden: units of the hidden layer; dim: of the variational code.  dropout: the share of a
-    history that is dropped.  beta: the weight of the divergence.  skip: a linear layer from input
-    to output beside the network.
+    hidden: units of the hidden layer; dim: of the variational code or the tied table.  dropout: the
+    share of a history that is dropped.  beta: the weight of the divergence.  skip: a linear layer
+    from input to output beside the network.  temperature: τ > 0 makes it the tied one, trained on
+    the items of each batch, logits shifted as `TwoTower`'s are.
 
     >>> log = Interactions.from_columns([1, 1, 2, 2, 3, 3], ["a", "b", "a", "b", "c", "d"])
     >>> model = AutoEncoder(hidden=8, epochs=300, batch_size=3).fit(log)
@@ -127,6 +171,7 @@ class AutoEncoder(NetworkModel):
         skip: bool = False,
         dropout: float = 0.5,
         beta: float = 0.2,
+        temperature: float = 0.0,
         l2: float = 0.0,
         epochs: int = 50,
         batch_size: int = 256,
@@ -137,15 +182,22 @@ class AutoEncoder(NetworkModel):
         self.hidden, self.dim, self.variational, self.skip = hidden, dim, variational, skip
         self.dropout, self.beta, self.l2, self.epochs = dropout, beta, l2, epochs
         self.batch_size, self.learning_rate = batch_size, learning_rate
-        self.rng, self.verbose = rng, verbose
+        self.temperature, self.rng, self.verbose = temperature, rng, verbose
         self.check_arguments()
+        if temperature and (variational or skip):
+            raise ValueError(f"{self!r}: temperature > 0 takes neither variational nor skip")
 
     def assemble(self, interactions: Interactions) -> tuple[nn.Network, Any, int]:
         self.histories = interactions.csr()
-        coder = Coder(interactions.n_items, self.hidden, self.dim, self.variational, self.skip)
+        items, tied = interactions.n_items, self.temperature > 0
+        coder: nn.Layer = Coder(items, self.hidden, self.dim, self.variational, self.skip)
+        if tied:
+            share = np.bincount(self.histories.indices, minlength=items) / interactions.n_users
+            shift = in_batch_shift(share, self.batch_size)
+            coder = Tied(items, self.dim, self.temperature, shift)
         loss = EvidenceBound(self.beta) if self.variational else nn.SoftmaxCrossEntropy()
         network = nn.Network(coder, loss, rng=self.rng, penalty=nn.L2(self.l2) if self.l2 else ())
-        source = Noisy(self.histories, self.dropout, self.batch_size)
+        source = Noisy(self.histories, self.dropout, self.batch_size, tied)
         return network, source, interactions.n_users
 
     def score_all(self, users: Any) -> Array:
@@ -155,5 +207,8 @@ class AutoEncoder(NetworkModel):
     def score_histories(self, histories: Any) -> Array:
         check_fitted(self, "network")
         x = self.network.inputs(unit_rows(histories))
+        if self.temperature:
+            unit, E = Unit(), self.network.parameters()["item.E"]
+            return np.asarray(unit(E, x[0] @ E)[0] @ unit(E, E)[0].T)
         scores, _ = self.network.layer(self.network.theta, *x)
         return np.asarray(scores[0] if self.variational else scores)

@@ -17,6 +17,7 @@ import numpy as np
 from nnrec import nn
 from nnrec.data.histories import NextItems, scaled_rows
 from nnrec.data.interactions import Interactions
+from nnrec.data.sampling import in_batch_shift
 from nnrec.nn.layers import Array, Result, Rng
 from nnrec.recommend.network_model import NetworkModel
 from nnrec.recommend.scoring import check_fitted
@@ -128,8 +129,7 @@ class TwoTower(NetworkModel):
             width = of_user.shape[1]
         if self.loss == "in_batch":
             share = np.bincount(log.item_index, minlength=items) / len(log)
-            absent = (1 - np.minimum(share, 1 - 1e-9)) ** self.batch_size
-            shift = -np.log(np.maximum(1 - absent, 1e-9)).astype(np.float32)
+            shift = in_batch_shift(share, self.batch_size)
         layer = Towers(catalogue, width, self.hidden, self.dim, self.dropout, shift)
         penalty = nn.L2(self.l2) if self.l2 else ()
         network = nn.Network(layer, nn.SoftmaxCrossEntropy(), rng=self.rng, penalty=penalty)

@@ -19,13 +19,19 @@ from nnrec.data import read_lists
 from nnrec.recommend import evaluate
 
 FOLDER = Path(os.environ["NNREC_DATA"], "gowalla")
+TIED = "temperature=0.1, learning_rate=0.005, rng=seed"
 MODELS = {
     "Popularity": "Popularity()",
     "ItemKNN, cosine": "ItemKNN()",
     "IALS": "IALS(dim=128, l2=0.01, unobserved=0.015, epochs=6, rng=seed)",
+    "AutoEncoder, tied": f"AutoEncoder(dim=512, dropout=0.1, epochs=16, {TIED})",
 }
 SMALL = ((0.0015, 0.015), (0.005, 0.015), (0.02, 0.015), (0.003, 0.004), (0.01, 0.004))
 TRIED = {
+    "AutoEncoder, tied": [
+        f"AutoEncoder(dim={dim}, dropout={dropout}, epochs={epochs}, {TIED})"
+        for dim, dropout, epochs in ((256, 0.2, 12), (256, 0.0, 8), (512, 0.2, 12))
+    ],
     "IALS": [f"IALS(dim=64, l2={l2}, unobserved={a}, epochs=6, rng=seed)" for l2, a in SMALL],
     "TwoTower": [
         "TwoTower(dim=64, hidden=64, loss='in_batch', batch_size=4096, epochs=4, window=100, "
