@@ -215,6 +215,7 @@ def started(kind: str, folder: Path) -> int:
 def kills(kind: str, count: int, seed: int = 0) -> str:
     """Kill trainings at random moments until there were so many kills; all must end alike."""
     moments, counts = random.Random(f"{seed} {kind}"), dict.fromkeys(("kills", "runs", "torn"), 0)
+    KINDS[kind]([])  # imports here, once: a child that is busy with them is killed before its run
     with tempfile.TemporaryDirectory() as name:
         folder, steps = Path(name), set()
         began = time.monotonic()
@@ -241,6 +242,7 @@ def kills(kind: str, count: int, seed: int = 0) -> str:
                     steps.add(state_of(folder / "run")["step"])
             counts["runs"] += 1
             assert (folder / "end").read_text() == whole, f"{kind}: other bits"
+    assert len(steps) > 2, f"{kind}: killed before and after the run alone, at steps {steps}"
     return (
         f"{kind}: {counts['kills']} kills, {counts['torn']} of them inside a write; "
         f"{counts['runs']} runs ended, all in the same bytes; left at {len(steps)} different steps"
