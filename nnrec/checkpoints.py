@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from nnrec.files import CLASSES
+from nnrec.files import CLASSES, plain
 from nnrec.fingerprints import build, differences, leaves
 from nnrec.nn.arguments import real_number, whole_number
 from nnrec.nn.training import Progress, Run
@@ -97,7 +97,8 @@ class Checkpoint:
         try:
             model, arrays = pack(network, CLASSES)
         except TypeError:  # a layer of one's own, say; to go on, what is learned is enough
-            model, arrays = pack({name: getattr(network, name) for name in network.learned}, {})
+            known, arrays = pack({name: getattr(network, name) for name in network.learned}, {})
+            model = {"$object": "Network", "arguments": {}, "learned": known}
         state = {name: getattr(run, name) for name in PLACE}
         state |= {"history": dict(run.history), "optimizer": run.optimizer.state_dict()}
         state |= {"callbacks": [*map(learned, self.others)], "settings": self.settings}
@@ -132,7 +133,7 @@ class Checkpoint:
             raise FormatError(f"{file}: no checkpoint that fits: {error}") from error
         if state["epoch"] > run.epochs:
             raise ValueError(f"{file} is at epoch {state['epoch']}; fit has epochs={run.epochs}")
-        if differ := differences(build(), metadata.get("provenance", {})):
+        if differ := differences(build(), plain(metadata.get("provenance"))):
             text = f"{file}: the last bits may differ from those of one run throughout: {differ}"
             warnings.warn(text, stacklevel=2)
         if unseeded:

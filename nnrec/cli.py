@@ -169,9 +169,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = add(
         commands.inspect,
         help="what a model file holds",
-        description="Show a model's question, figures, features and layers.",
+        description="Show what a model file says of itself: figures, parts and sizes.",
     )
-    command.add_argument("model", metavar="MODEL", help=of_either)
+    command.add_argument("model", metavar="MODEL", help="a file of nnrec, also a checkpoint")
 
     command = add(
         commands.check,

@@ -174,28 +174,19 @@ def predict(model: str, file: str, out: Path | None, keep: list[str]) -> int:
 
 
 def inspect(model: str) -> int:
-    """Print what a model file says of itself."""
-    from nnrec import Recommender, load
+    """Print what a model file says of itself, whatever it is of; no array is read."""
     from nnrec.files import describe
 
     found = describe(model)
-    made_by = " and ".join(" ".join(pair) for pair in found["provenance"].items())
-    print(f"{model}: {found['class']}, {found['bytes']:,} bytes, written by {made_by}")
-    figures = dict(found["metrics"])
-    if "label" in figures:
-        print(f"The question: {figures.pop('label')} = {figures.pop('positive')}")
-    for name, values in figures.items():
-        told = (f"{k} {v if isinstance(v, str) else format(v, '.4g')}" for k, v in values.items())
-        print(f"{name}: {', '.join(told)}")
-    loaded = load(model)
-    if getattr(loaded, "features_", None):
-        print(f"\nFeatures: {loaded.features_}")
-    if isinstance(loaded, Recommender):
-        print(f"\n{loaded.model!r}\nknows {loaded.log}")
-        loaded = loaded.model
-    for network in getattr(loaded, "networks_", [getattr(loaded, "network", loaded)]):
-        if hasattr(network, "summary"):
-            print(f"\n{network.summary()}")
+    lines = ["{class}, {bytes:,} bytes, {parameters:,} parameters".format_map(found)]
+    told = {"written by": found["provenance"], "checkpoint": found["checkpoint"]}
+    for name, values in (told | found["metrics"]).items():
+        parts = values.items() if isinstance(values, dict) else [("", values)]
+        words = (f" {k}".rstrip() + f" {v:{'.4g' * isinstance(v, float)}}" for k, v in parts)
+        lines += [f"{name}:{','.join(words)}"] if parts else []
+    lines += [*found["outline"], *(f"{name}: {of}" for name, of in found["arrays"].items())]
+    for line in lines:  # a terminal would obey a file's control characters
+        print("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line))
     return 0
 
 

@@ -7,8 +7,11 @@ passes; nothing is imported by a name that stands in a file.
 
 from __future__ import annotations
 
+import json
+import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from reprlib import repr as short
 from typing import Any
 
 import numpy as np
@@ -109,8 +112,9 @@ def load(path: Path, classes: Classes = ()) -> Any:
 def describe(path: Path) -> dict[str, Any]:
     """What a model file says of itself, from its header alone: no array is read, no class made.
 
-    Keys: class, arguments (those that are plain values), metrics, provenance, parameters (the
-    numbers in θ), arrays (name → dtype and shape), bytes.
+    Keys: class, arguments, provenance and checkpoint (of each the plain values), metrics, outline
+    (its objects, line by line), parameters (the numbers in θ), arrays (name → dtype and shape),
+    bytes.
 
     >>> import tempfile
     >>> from nnrec.nn import MSE, Dense, Network
@@ -120,20 +124,41 @@ def describe(path: Path) -> dict[str, Any]:
     >>> found["class"], found["parameters"], found["arrays"]
     ('Network', 3, {'model.theta': 'float32 (3,)'})
     """
-    entries, metadata = read_header(path)
+    (entries, metadata), file = read_header(path), os.fsdecode(path)
     tree = model_of(path, metadata)
-    arguments = tree.get("arguments", {})
-    plain = {name: v for name, v in arguments.items() if not isinstance(v, dict | list)}
-    thetas = [entry for name, entry in entries.items() if name.split(".")[-1] == "theta"]
+    metrics = unpack(metadata.get("metrics", {}), {}, {}, f"{file}: metrics")
+    if not isinstance(metrics, dict):
+        raise FormatError(f"{file}: metrics: {short(metrics)}; expected an object")
     return {
         "class": tree["$object"],
-        "arguments": plain,
-        "metrics": unpack(metadata.get("metrics"), {}, {}, "metrics"),
-        "provenance": metadata.get("provenance"),
-        "parameters": sum(entry.shape[0] for entry in thetas if entry.shape),
+        "arguments": plain(tree.get("arguments")),
+        "provenance": plain(metadata.get("provenance")),
+        "checkpoint": plain(metadata.get("checkpoint")),
+        "metrics": metrics,
+        "outline": [*outline(tree)],
+        "parameters": sum(math.prod(e.shape) for n, e in entries.items() if n.endswith(".theta")),
         "arrays": {name: f"{entry.dtype} {entry.shape}" for name, entry in entries.items()},
         "bytes": os.path.getsize(path),
     }
+
+
+def plain(tree: JSON) -> dict[str, JSON]:
+    """What stands in a tree as it is."""
+    parts = tree.items() if isinstance(tree, dict) else ()
+    return {name: part for name, part in parts if not isinstance(part, dict | list)}
+
+
+def outline(tree: JSON, name: str = "model") -> Iterator[str]:
+    """An object of a tree with its values, in a line; below, further in, the objects it holds."""
+    kind, parts = "", dict(enumerate(tree)) if isinstance(tree, list) else tree
+    match tree:
+        case {"$object": str(kind), "arguments": dict(given), "learned": dict(learned)}:
+            parts = given | learned
+    held = {key: part for key, part in parts.items() if '"$object":' in json.dumps(part)}
+    told = ", ".join(f"{key}={short(part)}" for key, part in parts.items() if key not in held)
+    yield f"{name}: {kind}({told})" if kind else f"{name}: {told}".rstrip()
+    for key, part in held.items():
+        yield from (f"  {line}" for line in outline(part, str(key)))
 
 
 def with_own(classes: Classes) -> dict[str, type]:

@@ -165,6 +165,14 @@ def test_another_build_is_a_warning(name: str, value: str, tmp_path: Path) -> No
         source([Checkpoint(path)])
 
 
+def test_a_build_that_is_none_is_a_warning_too(tmp_path: Path) -> None:
+    source([Checkpoint(tmp_path / "run")])
+    arrays, metadata = storage.read(tmp_path / "run")
+    storage.write(tmp_path / "run", arrays, metadata | {"provenance": [5]})
+    with pytest.warns(UserWarning, match="last bits may .* and None there"):
+        source([Checkpoint(tmp_path / "run")])
+
+
 def test_files_of_something_else_are_refused_and_left(tmp_path: Path) -> None:
     path = tmp_path / "run"
     nnrec.save(dense([])[0], path)

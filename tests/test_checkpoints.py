@@ -284,5 +284,5 @@ def test_the_network_of_a_checkpoint_can_be_loaded(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.predict(X), network.predict(X))
     assert nnrec.files.describe(tmp_path / "run")["class"] == "Network"
     tables([Checkpoint(tmp_path / "own")])
-    with pytest.raises(FormatError, match="own: no model"):
+    with pytest.raises(FormatError, match="own: model: Network without its layer"):
         nnrec.load(tmp_path / "own")

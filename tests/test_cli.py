@@ -154,9 +154,9 @@ def test_inspect_shows_question_figures_and_features(
 ) -> None:
     assert main(["inspect", str(folder / "out" / "model.safetensors")]) == 0
     out = capsys.readouterr().out
-    for text in ("NeuralClassifier", f"nnrec {nnrec.__version__}", "The question: purchase = 1"):
+    for text in ("NeuralClassifier", f"nnrec {nnrec.__version__}", "label: purchase\npositive: 1"):
         assert text in out
-    assert "ROC AUC" in out and "OneHot()" in out and "dense_4" in out
+    assert "ROC AUC" in out and "OneHot(" in out and "3: Dense(inputs=" in out
 
 
 def test_inspect_and_predict_of_another_kind_of_model(
@@ -165,7 +165,7 @@ def test_inspect_and_predict_of_another_kind_of_model(
     path = folder / "network.safetensors"
     nnrec.save(nnrec.Network([nnrec.Dense(2, 1)], nnrec.MSE(), rng=0), path)
     assert main(["inspect", str(path)]) == 0
-    assert "Dense(2, 1)" in capsys.readouterr().out
+    assert "Dense(inputs=2, outputs=1" in capsys.readouterr().out
     assert main(["predict", str(path), str(folder / "shop.csv")]) == 1
     assert "not a model of `nnrec train`" in capsys.readouterr().err
 

@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import nnrec
 from nnrec import data, nn, storage
+from nnrec.cli import main
 from nnrec.data import Cleaning, Features, Table
 from nnrec.data.features import Column
 from nnrec.data.rules import CellRule, RowRule
@@ -351,6 +353,71 @@ def test_describe_reads_no_array_and_makes_no_class(tmp_path: Path, monkeypatch)
     theta = estimator().networks_[0].theta
     assert found["parameters"] == 2 * theta.size
     assert found["arrays"]["model.networks_.0.theta"] == f"float64 ({theta.size},)"
+
+
+def test_inspect_tells_of_every_kind_of_file_and_reads_no_array(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def inspected(path: Path) -> list[str]:
+        assert main(["inspect", str(path)]) == 0
+        return capsys.readouterr().out.splitlines()
+
+    path = tmp_path / "one"
+    save(network(), path, metrics={"rmse": 0.5, "test": {"n": 53, "auc": None, "bad \x1b": 1}})
+    with path.open("r+b") as file:  # 64 GiB more, of holes
+        raw = file.read()
+        start = 8 + int.from_bytes(raw[:8], "little")
+        more = b'{"zeros":{"dtype":"F32","shape":[17179869184],"data_offsets":[104,68719476840]},'
+        header = raw[8:start].rstrip().replace(b"{", more, 1)
+        file.seek(0)
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) + 104 + 2**36)
+    lines = inspected(path)
+    assert lines[0] == f"Network, {path.stat().st_size:,} bytes, 26 parameters"
+    assert lines[1] == f"written by: nnrec {nnrec.__version__}, numpy {np.__version__}"
+    assert lines[2:4] == ["rmse: 0.5", "test: n 53, auc None, bad \N{REPLACEMENT CHARACTER} 1"]
+    assert lines[4].startswith("model: Network(rng=1, dtype='float32', frozen=['dense_1.b'], theta")
+    assert lines[5:7] == ["  layer: Sequential()", "    layers:"]
+    assert lines[7].startswith("      0: Dense(inputs=3, outputs=5, initializer='he', ")
+    assert lines[-3:] == [
+        *("    0: L2(strength=0.001)", "zeros: float32 (17179869184,)"),
+        "model.theta: float32 (26,)",
+    ]
+    save(Network(Siamese(3, 2), nn.MSE(), rng=0), path, classes=[Siamese])
+    assert "  layer: Siamese(inputs=3, dim=2)" in inspected(path)
+    x = np.eye(3)
+    for layers in ([Dense(6, 1)], Siamese(3, 2)):
+        data = np.ones((3, 6)) if isinstance(layers, list) else (x, x)
+        checkpoint = nnrec.Checkpoint(path, resume=False)
+        Network(layers, nn.MSE(), rng=0).fit(data, [1, 2, 3], callbacks=[checkpoint], verbose=0)
+        lines = inspected(path)
+        assert lines[0].startswith("Network, ") and "theta={'$array': 'model.theta'}" in lines[3]
+        assert lines[2].startswith("checkpoint: epoch 1, step 1, stop False, ")
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "message"),
+    [
+        ("metrics", 5, "one: metrics: 5; expected an object$"),
+        ("metrics", {"$tuple": [1]}, r"one: metrics: \(1,\); expected an object$"),
+        ("metrics", {"a": {"$eval": 1}}, "one: metrics.a: .*; expected one of the kinds"),
+        ("provenance", [5], None),
+        ("checkpoint", 5, None),
+        ("model", {"$object": "X"}, None),
+        ("model", {"$object": "X", "arguments": 5, "learned": [5]}, None),
+        ("model", {"$object": "X", "arguments": {"a": [{"$object": 5}]}, "learned": {}}, None),
+    ],
+)
+def test_describe_stands_what_save_does_not_write(part, value, message, tmp_path: Path) -> None:
+    metadata = {"model": {"$object": "X"}, "metrics": {}} | {part: value}
+    storage.write(tmp_path / "one", {}, metadata)
+    if message is None:
+        found = describe(tmp_path / "one")
+        assert found["class"] == "X" and found["provenance"] == found["checkpoint"] == {}
+        assert found["outline"][0].startswith("model: ")
+    else:
+        with pytest.raises(FormatError, match=message):
+            describe(tmp_path / "one")
 
 
 def test_describe_is_plain_json(tmp_path: Path) -> None:

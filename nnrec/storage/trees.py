@@ -139,30 +139,22 @@ class _Packer:
         return {"$rng": bits.state, **parts}
 
     def instance(self, found: Any, path: str, level: int) -> JSON:
-        cls = type(found)
+        cls, kind = type(found), type(found).__qualname__
         if cls not in self.names:
             raise TypeError(
-                f"{path} is a {cls.__qualname__}, which can't stand in a file; a class of your own "
+                f"{path} is a {kind}, which can't stand in a file; a class of your own "
                 f"must be passed: classes={{{cls.__name__!r}: {cls.__name__}}}"
             )
-        arguments = [*inspect.signature(cls).parameters]
-        for part in arguments:
+        given = [*inspect.signature(cls).parameters]
+        for part in given:
             if not hasattr(found, part):
-                raise TypeError(
-                    f"{path}: {cls.__qualname__} keeps no attribute {part!r} for its argument"
-                )
+                raise TypeError(f"{path}: {kind} keeps no attribute {part!r} for its argument")
         learned = [part for part in _learned(cls) if hasattr(found, part)]
 
         def trees(parts: list[str]) -> JSON:
-            return {
-                part: self.tree(getattr(found, part), f"{path}.{part}", level) for part in parts
-            }
+            return {p: self.tree(getattr(found, p), f"{path}.{p}", level) for p in parts}
 
-        return {
-            "$object": self.names[cls],
-            "arguments": trees(arguments),
-            "learned": trees(learned),
-        }
+        return {"$object": self.names[cls], "arguments": trees(given), "learned": trees(learned)}
 
 
 def _column(values: list[Any]) -> Array | None:
