@@ -18,7 +18,7 @@ from nnrec import (
     storage,
 )
 from nnrec.data.histories import NextItems, Noisy, unit_rows, without
-from nnrec.data.interactions import Interactions, align
+from nnrec.data.interactions import Interactions, align, concatenate
 from nnrec.recommend import AutoEncoder, MatrixFactorization, NeuMF, TwoTower, evaluate
 from nnrec.recommend.autoencoder import Coder, EvidenceBound, Sample, Tied, Unit
 from nnrec.recommend.matrix_factorization import AllItems, AllItemsLoss, Factors
@@ -41,6 +41,10 @@ class TestAllItems(ModelContract):
 
 class TestSoftmaxFactors(TestAllItems):
     model = staticmethod(fast(MatrixFactorization, loss="softmax"))
+
+
+class TestWeightedUsers(TestAllItems):
+    model = staticmethod(fast(MatrixFactorization, beta=0.5))
 
 
 class TestLogisticFactors(ModelContract):
@@ -180,6 +184,7 @@ def test_tied_gradient() -> None:
     x.data[3] = 0  # dropped, and still one of the batch's items
     ids = np.unique(x.indices)
     network = checked(Tied(7, 3, 0.25, np.arange(7.0)), SoftmaxCrossEntropy(), x, target=x[:, ids])
+    assert {k: v.tolist() for k, v in network.layer.rows(x).items()} == {"item.E": ids.tolist()}
     (E,) = network.parameters().values()
     u, v = (z / np.linalg.norm(z, axis=1, keepdims=True) for z in (x[1:] @ E, E[ids]))
     assert np.allclose(network.predict(x, link=False)[1:], u @ v.T / 0.25 + ids)
@@ -547,14 +552,28 @@ def test_in_batch_logits_are_shifted_by_the_chance_of_being_there() -> None:
 def test_tied_logits_are_of_the_items_in_the_batch() -> None:
     log = random_log().merged("first")
     model = AutoEncoder(dim=2, temperature=0.1, batch_size=5, dropout=0.0)
-    network, source, rows = model.assemble(log)
+    network, source, rows = model.assemble(log.including(users=["new"]))  # trains nothing
     known = log.csr().toarray()
     assert rows == len(known)
     assert np.allclose(network.layer.shift, -np.log(1 - (1 - known.mean(axis=0)) ** 5), rtol=1e-5)
     for x, target in source(0):
         assert np.allclose(target.toarray(), x[:, np.unique(x.indices)].toarray() > 0)
-    with pytest.raises(ValueError, match="takes neither variational nor skip"):
-        AutoEncoder(temperature=0.1, skip=True)
+    for other in ("variational", "skip"):
+        with pytest.raises(ValueError, match="takes neither variational nor skip"):
+            AutoEncoder(temperature=0.1, **{other: True})
+
+
+def test_tied_scores_are_cosines_of_what_was_trained() -> None:
+    log = random_log().including(users=["new"], items=["unsold"])
+    model = AutoEncoder(dim=3, temperature=0.1, epochs=2, batch_size=64, learning_rate=0.03)
+    X, scores = log.csr(), model.fit(log).score_all(np.arange(32))
+    logits = model.network.predict(unit_rows(X), link=False)  # of the items in X
+    assert np.allclose((logits - model.network.layer.shift[:23]) * 0.1, scores[:, :23], atol=1e-6)
+    assert not scores[31].any()
+    assert not scores[:, 23].any()  # no direction by chance, ahead of what has been judged
+    more = Interactions.from_columns(["new", *range(7)], ["unsold"] * 8, times=np.arange(8))
+    again = model.fit(concatenate(log, more), start=model.network.parameters())
+    assert again.score_all([31])[0].argmax() == 23  # and it learns, once there are events
 
 
 def test_a_callback_sees_the_towers_of_its_epoch() -> None:

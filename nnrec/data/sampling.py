@@ -189,7 +189,7 @@ def in_batch_shift(share: Array, draws: int) -> Array:
     >>> in_batch_shift(np.array([0.5, 0.25]), draws=2).round(2)
     array([0.29, 0.83], dtype=float32)
     """
-    absent = (1 - np.minimum(share, 1 - 1e-9)) ** draws
+    absent = (1 - share) ** draws
     return np.asarray(-np.log(np.maximum(1 - absent, 1e-9)), np.float32)
 
 

@@ -51,12 +51,10 @@ class Coder(nn.Composite):
         self.items, self.hidden, self.dim = items, hidden, dim
         self.variational, self.skip = variational, skip
         encoder = [nn.Dense(items, hidden), nn.Tanh(), *[nn.Dense(hidden, 2 * dim)] * variational]
-        width = dim if variational else hidden
         parts: dict[str, nn.Layer] = {"encoder": nn.Sequential(encoder)}
         if variational:
             parts |= {"sample": Sample(), "wide": nn.Sequential([nn.Dense(dim, hidden), nn.Tanh()])}
-            width = hidden
-        parts["decoder"] = nn.Dense(width, items)
+        parts["decoder"] = nn.Dense(hidden, items)
         if skip:
             parts |= {"linear": nn.Dense(items, items, "zeros"), "add": nn.Add()}
         super().__init__(**parts)
@@ -188,17 +186,19 @@ class AutoEncoder(NetworkModel):
             raise ValueError(f"{self!r}: temperature > 0 takes neither variational nor skip")
 
     def assemble(self, interactions: Interactions) -> tuple[nn.Network, Any, int]:
-        self.histories = interactions.csr()
-        items, tied = interactions.n_items, self.temperature > 0
+        self.histories, items = interactions.csr(), interactions.n_items
+        rows, tied = int(np.count_nonzero(np.diff(self.histories.indptr))), self.temperature > 0
         coder: nn.Layer = Coder(items, self.hidden, self.dim, self.variational, self.skip)
         if tied:
-            share = np.bincount(self.histories.indices, minlength=items) / interactions.n_users
+            share = np.bincount(self.histories.indices, minlength=items) / rows
             shift = in_batch_shift(share, self.batch_size)
             coder = Tied(items, self.dim, self.temperature, shift)
         loss = EvidenceBound(self.beta) if self.variational else nn.SoftmaxCrossEntropy()
         network = nn.Network(coder, loss, rng=self.rng, penalty=nn.L2(self.l2) if self.l2 else ())
+        if tied:
+            network.parameters()["item.E"][share == 0] = 0  # no direction by chance, cosine 0
         source = Noisy(self.histories, self.dropout, self.batch_size, tied)
-        return network, source, interactions.n_users
+        return network, source, rows
 
     def score_all(self, users: Any) -> Array:
         check_fitted(self, "network")
@@ -208,7 +208,8 @@ class AutoEncoder(NetworkModel):
         check_fitted(self, "network")
         x = self.network.inputs(unit_rows(histories))
         if self.temperature:
-            unit, E = Unit(), self.network.parameters()["item.E"]
-            return np.asarray(unit(E, x[0] @ E)[0] @ unit(E, E)[0].T)
+            E = self.network.parameters()["item.E"]
+            scores, length = Unit()(E, x[0] @ E)[0] @ E.T, np.sqrt(np.vecdot(E, E))
+            return np.asarray(np.divide(scores, np.where(length == 0, 1, length), out=scores))
         scores, _ = self.network.layer(self.network.theta, *x)
         return np.asarray(scores[0] if self.variational else scores)
