@@ -14,7 +14,8 @@ users.
 --select shows how the settings were chosen, on a part of *train* alone: one pair of each user
 against 99 others, the mean over all draws of these (ncf); a tenth of each user's pairs (m1).
 Not quite blindly: test figures of other settings of MatrixFactorization (dim 256; beta 0; weights
-not divided by their mean; dim 512 on m1), NeuMF (dim 64) and Blend (dim 256; beta 0) had been seen before the present were chosen.
+not divided by their mean; dim 512 on m1), NeuMF (dim 64) and Blend (dim 256; beta 0) had been seen
+before the present were chosen.
 """
 
 from __future__ import annotations
