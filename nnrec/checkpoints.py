@@ -164,21 +164,21 @@ def settings(run: Run, others: Any) -> dict[str, str]:
 
 def check(state: Any, found: Any, run: Run, callbacks: list[tuple[str, ...]]) -> None:
     """FormatError unless a state has the parts, kinds and shapes that this run's has."""
-    theta = run.network.theta
+    optimizer, history, theta = state["optimizer"], state["history"], run.network.theta
 
     def like_theta(a: Any) -> bool:
         return isinstance(a, np.ndarray) and a.shape == theta.shape and a.dtype == theta.dtype
 
-    optimizer, history = state["optimizer"], state["history"]
-    counts = optimizer["row_steps"].values()
+    tables = {str(start): shape[:1] for start, _, shape in run.network.layer.places.values()}
+    counts = [(tables.get(start), a) for start, a in optimizer["row_steps"].items()]
+    numbers = [*(found["entropy"], found["epochs"], optimizer["steps"]), *map(state.get, PLACE[:2])]
     right = {
         "place": all(type(state[name]) is type(getattr(run, name)) for name in PLACE[:-1]),
         "draws": isinstance(state["draws"], np.random.Generator) or not state["batches"],
         "θ": like_theta(found["theta"]),
-        "counts": {type(n) for n in (found["entropy"], found["epochs"], optimizer["steps"])}
-        == {int},
+        "counts": all(type(n) is int and n >= 0 for n in [*numbers, state["batches"]]),
         "slots": all(map(like_theta, optimizer["slots"].values())),
-        "rows": all(isinstance(a, np.ndarray) and a.dtype.kind == "i" for a in counts),
+        "rows": all(getattr(a, "shape", 0) == size and a.dtype.kind == "i" for size, a in counts),
         "history": all(isinstance(values, list) for values in history.values()),
         "callbacks": all(map(set.issuperset, map(set, callbacks), state["callbacks"])),
     }

@@ -203,6 +203,12 @@ def test_files_of_something_else_are_refused_and_left(tmp_path: Path) -> None:
         (lambda s, a, m: s["optimizer"]["slots"].update(m=None), "slots"),
         (lambda s, a, m: s["optimizer"]["slots"].pop("m"), "slots"),
         (lambda s, a, m: s["optimizer"].update(row_steps={"0": [1]}), "rows"),
+        (lambda s, a, m: s["optimizer"].update(row_steps={"x": {"$array": "i"}}), "rows"),
+        (lambda s, a, m: s["optimizer"].update(row_steps={"0": {"$array": "i"}}), "rows"),
+        (lambda s, a, m: s["optimizer"].update(steps=-1), "counts"),
+        (lambda s, a, m: s.update(epoch=-1), "counts"),
+        (lambda s, a, m: s.update(step=-1), "counts"),
+        (lambda s, a, m: s.update(batches=-1), "counts"),
         (lambda s, a, m: s.update(callbacks=[{"patience": 1}]), "callbacks"),
         (lambda s, a, m: s.update(callbacks=5), "iterable"),
         (lambda s, a, m: s.update(settings=None), "none|None"),
@@ -222,6 +228,7 @@ def test_a_state_that_no_run_has_is_refused_before_anything_changes(
     with pytest.raises(Stop):
         dense([After(step=2), Checkpoint(path, every_steps=1)])
     arrays, metadata = storage.read(path)
+    arrays["i"] = np.zeros(3, int)
     change(metadata["checkpoint"], arrays, metadata)
     storage.write(path, arrays, metadata)
     with pytest.raises(ValueError, match=f"(?s)run: .*({what})|the state has ({what})"):
