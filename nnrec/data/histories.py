@@ -27,11 +27,9 @@ class Noisy:
     ([[0.0, 1.0], [1.0, 0.0]], [[0.0, 1.0], [1.0, 1.0]])
     """
 
-    def __init__(
-        self, histories: Any, dropout: float, batch_size: int, in_batch: bool = False
-    ) -> None:
-        self.histories, self.dropout, self.batch_size = histories, dropout, batch_size
-        self.in_batch = in_batch
+    def __init__(self, histories: Any, dropout: float, batch_size: int, in_batch: bool = False):
+        self.histories, self.dropout = histories, dropout
+        self.batch_size, self.in_batch = batch_size, in_batch
 
     def __call__(self, rng: Any = 0) -> Iterator[tuple[Any, Any]]:
         rng = np.random.default_rng(rng)
