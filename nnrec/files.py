@@ -112,9 +112,8 @@ def load(path: Path, classes: Classes = ()) -> Any:
 def describe(path: Path) -> dict[str, Any]:
     """What a model file says of itself, from its header alone: no array is read, no class made.
 
-    Keys: class, arguments, provenance and checkpoint (of each the plain values), metrics, outline
-    (its objects, line by line), parameters (the numbers in θ), arrays (name → dtype and shape),
-    bytes.
+    Keys: class; arguments, provenance and checkpoint (plain values); metrics; outline (lines);
+    parameters (the numbers in θ); arrays (name → dtype and shape); bytes.
 
     >>> import tempfile
     >>> from nnrec.nn import MSE, Dense, Network
