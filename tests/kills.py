@@ -242,7 +242,7 @@ def kills(kind: str, count: int, seed: int = 0) -> str:
                     steps.add(state_of(folder / "run")["step"])
             counts["runs"] += 1
             assert (folder / "end").read_text() == whole, f"{kind}: other bits"
-    assert len(steps) > 2, f"{kind}: killed before and after the run alone, at steps {steps}"
+    assert len(steps) > 2 or count < 100, f"{kind}: killed outside the run alone: steps {steps}"
     return (
         f"{kind}: {counts['kills']} kills, {counts['torn']} of them inside a write; "
         f"{counts['runs']} runs ended, all in the same bytes; left at {len(steps)} different steps"
