@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import warnings
 
 import numpy as np
@@ -278,8 +277,6 @@ def test_a_drift_is_warned_of_from_e_to_the_minus_12() -> None:
 
 
 def test_a_drift_points_at_the_callers_line() -> None:
-    if "mutmut" in sys.modules:
-        pytest.skip("mutmut's wrappers stand between fit and its caller")
     with pytest.warns(UserWarning, match="of them are 1") as caught:
         classifier().fit(X, np.sort(Y), validation_split=0.3, verbose=0)
     assert caught[0].filename == __file__
