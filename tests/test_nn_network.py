@@ -20,11 +20,8 @@ from nnrec import (
     SGD,
     Adam,
     BinaryCrossEntropy,
-    Composite,
     Dense,
     Dropout,
-    Embedding,
-    Multiply,
     Network,
     Sequential,
     Sigmoid,
@@ -33,32 +30,7 @@ from nnrec import (
     check_gradients,
 )
 from nnrec.nn.losses import Penalty
-from tests.trainings import ITEMS, USERS, X, Y, plain
-
-
-class Factors(Composite):
-    """Two tables multiplied, and a hidden layer on their product: (ids, ids) -> (n, 1)."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            user=Embedding(11, 3), item=Embedding(13, 3), times=Multiply(), top=Dense(3, 1)
-        )
-
-    def __call__(self, theta, users, items, rng=None):
-        on = self.bind(theta, rng)
-        p, back_p = on.user(users)
-        q, back_q = on.item(items)
-        pq, back_pq = on.times(p, q)
-        y, back_y = on.top(pq)
-
-        def back(dy, g):
-            dp, dq = back_pq(back_y(dy, g), g)
-            return back_p(dp, g), back_q(dq, g)
-
-        return y, back
-
-    def rows(self, users, items):
-        return self.part_rows("user", users) | self.part_rows("item", items)
+from tests.trainings import ITEMS, USERS, X, Y, factors, plain
 
 
 def test_theta_is_drawn_from_the_seed_and_cast_once() -> None:
@@ -153,13 +125,13 @@ def test_penalties_skip_the_frozen() -> None:
 
 
 def test_a_penalty_on_a_table_covers_the_rows_of_the_batch() -> None:
-    net = Network(Factors(), MSE(), rng=0, dtype="float64", penalty=L2(0.7))
-    plain = Network(Factors(), MSE(), rng=0, dtype="float64")
+    net = Network(factors(), MSE(), rng=0, dtype="float64", penalty=L2(0.7))
+    plain = Network(factors(), MSE(), rng=0, dtype="float64")
     users, items, y = np.array([2, 7, 2]), np.array([5, 5, 1]), np.ones(3)
     value, g = net.loss_and_grad((users, items), y)
     bare, g0 = plain.loss_and_grad((users, items), y)
     parts, added = net.parameters(), net.parameters(g - g0)
-    rows = {"user.E": [2, 7], "item.E": [1, 5], "top.W": slice(None)}
+    rows = {"user.E": [2, 7], "item.E": [1, 5], "mlp.W": slice(None)}
     squares = sum((parts[name][at] ** 2).sum() for name, at in rows.items())
     assert value - bare == pytest.approx(0.35 * squares, rel=1e-9)
     for name, part in parts.items():
@@ -177,7 +149,7 @@ def test_a_penalty_gets_parameters_in_their_shape_and_of_a_table_its_rows() -> N
             seen.append(W.shape)
             return 0.0, 0 * W
 
-    net = Network(Factors(), MSE(), penalty=Seen(1.0))
+    net = Network(factors(), MSE(), penalty=Seen(1.0))
     net.loss_and_grad((np.array([2, 7, 2]), np.array([5, 5, 5])), np.ones(3))
     assert seen == [(2, 3), (1, 3), (3, 1)]
 
@@ -193,7 +165,7 @@ def test_a_step_works_on_as_few_segments_as_there_are_rates_and_tables() -> None
     assert found(plain(), rates) == [
         (0, 35, 0.2, None), (35, 42, 0.3, None), (42, 49, 0.2, None), (49, 50, 0.4, None)
     ]  # fmt: skip
-    tables = Network(Factors(), MSE())
+    tables = Network(factors(), MSE())
     assert found(tables, 0.1) == [(0, 76, 0.1, None)]
     assert found(tables, 0.1, {"user.E": [2]}) == [(0, 33, 0.1, [2]), (33, 76, 0.1, None)]
     assert found(tables, 0.1, {"item.E": [3]}) == [
@@ -202,7 +174,7 @@ def test_a_step_works_on_as_few_segments_as_there_are_rates_and_tables() -> None
 
 
 def test_the_check_covers_the_penalties() -> None:
-    net = Network(Factors(), MSE(), rng=0, dtype="float64", penalty=[L1(0.3), L2(0.7)])
+    net = Network(factors(), MSE(), rng=0, dtype="float64", penalty=[L1(0.3), L2(0.7)])
     report = check_gradients(net, USERS, ITEMS, target=X[:, :1])
     assert report and report.error <= 1e-12, str(report)
 
@@ -294,9 +266,9 @@ def test_summary_counts_parameters_and_flops() -> None:
 
 
 def test_summary_knows_parts_below_parts() -> None:
-    lines = Network(Factors(), MSE(), rng=0).summary().splitlines()
+    lines = Network(factors(), MSE(), rng=0).summary().splitlines()
     assert [line.split()[0] for line in lines] == [
-        "part", "user", "item", "times", "top", "total", "MSE(),"
+        "part", "user", "item", "times", "mlp", "total", "MSE(),"
     ]  # fmt: skip
     assert lines[-2].split()[-1] == str(11 * 3 + 13 * 3 + 3 + 1)
     assert f" {6 * 3} FLOPs" in lines[-1]

@@ -9,8 +9,7 @@ import pytest
 from scipy.sparse import coo_array, csr_array, csr_matrix
 
 from nnrec import L2, MSE, Dense, Dropout, Layer, Loss, Network, SoftmaxCrossEntropy
-from tests.test_nn_network import Factors
-from tests.trainings import ITEMS, USERS, X, Y, plain
+from tests.trainings import ITEMS, USERS, X, Y, factors, plain
 
 CLASSES = np.random.default_rng(0).integers(0, 3, 101)
 
@@ -171,7 +170,7 @@ def test_class_targets_in_every_form(y) -> None:
 
 
 def test_ids_stay_integers_where_a_part_takes_them() -> None:
-    net = Network(Factors(), MSE(), rng=0)
+    net = Network(factors(), MSE(), rng=0)
     pred = net.predict((USERS, ITEMS))
     assert pred.dtype == np.float32
     E, F, W, b = net.parameters().values()
@@ -206,7 +205,7 @@ def test_bad_input_is_named(x, error, message) -> None:
 
 
 def test_inputs_have_equally_many_rows() -> None:
-    net = Network(Factors(), MSE(), rng=0)
+    net = Network(factors(), MSE(), rng=0)
     message = re.escape("[(101,), (97,)]")
     with pytest.raises(ValueError, match=message):
         net.predict((USERS, ITEMS[:97]))

@@ -47,12 +47,14 @@ def accuracy(truth, estimate) -> float:
 class Tower(Composite):
     """An Embedding of users and a Sequential over items, added: nested parts."""
 
-    def __init__(self, users: Layer | None = None, items: Layer | None = None) -> None:
+    def __init__(
+        self, users: Layer | None = None, items: Layer | None = None, mlp: Layer | None = None
+    ) -> None:
         super().__init__(
             user=users or Embedding(11, 3),
             item=items or Embedding(13, 3),
             times=Multiply(),
-            mlp=Sequential([Dense(3, 5), Tanh(), Dropout(0.2), Dense(5, 1)]),
+            mlp=mlp or Sequential([Dense(3, 5), Tanh(), Dropout(0.2), Dense(5, 1)]),
         )
 
     def __call__(self, theta, users, items, rng=None):
@@ -70,6 +72,11 @@ class Tower(Composite):
 
     def rows(self, users, items):
         return self.part_rows("user", users) | self.part_rows("item", items)
+
+
+def factors() -> Tower:
+    """Two tables multiplied, and one layer on their product."""
+    return Tower(mlp=Dense(3, 1))
 
 
 class DenseTower(Tower):
