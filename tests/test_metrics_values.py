@@ -175,6 +175,14 @@ def test_bins_of_calibration(p, options, predicted, observed, weight):
     assert expected_calibration_error(y, p, **options) == calibration(y, p, **options).error
 
 
+def test_bins_of_weighted_rows():
+    three = [0, 1, 1], [0.1, 0.2, 0.9], [1, 3, 2]
+    found = calibration(*three, bins=2)
+    assert found.predicted.tolist() == near([0.7 / 4, 0.9])
+    assert (found.observed.tolist(), found.weight.tolist()) == ([0.75, 1.0], [4.0, 2.0])
+    assert expected_calibration_error(*three, bins=2) == near((4 * 0.575 + 2 * 0.1) / 6)
+
+
 def test_numbers_of_three_rows():
     three = [1, 2, 4], [2, 2, 1], [1, 2, 3]
     assert mse(*three) == near(28 / 6)
