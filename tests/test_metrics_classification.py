@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from functools import partial
 
 import numpy as np
 import pytest
@@ -19,8 +18,6 @@ from nnrec.metrics import (
     average_precision,
     balanced_accuracy,
     best_threshold,
-    bootstrap,
-    bootstrap_difference,
     brier,
     calibration,
     confusion_matrix,
@@ -426,59 +423,6 @@ def test_best_threshold_may_be_to_predict_nobody():
     assert best_threshold(["b", "a"], [0, 1], positive="a") == 1.0
     # 2 of 3 right at .9 and at .7: among equals the highest.
     assert best_threshold([1, 0, 1], [0.9, 0.8, 0.7], accuracy) == 0.9
-
-
-def test_bootstrap_covers_and_pairs():
-    """The 90 % interval of a mean holds the truth about 90 % of the time (binomial: 4 sd)."""
-    rng = np.random.default_rng(11)
-    truth, rounds, held = 0.7, 200, 0
-    for _ in range(rounds):
-        y = np.ones(101, int)
-        z = (rng.random(101) < truth) * 1
-        _, low, high = bootstrap(accuracy, y, z, n=199, level=0.9, rng=rng)
-        held += low <= truth <= high
-    assert abs(held / rounds - 0.9) < 4 * math.sqrt(0.09 / rounds)
-
-
-def test_bootstrap_is_the_percentile_of_resampled_metrics():
-    rng = np.random.default_rng(13)
-    y, p, w = rng.random(53) < 0.4, rng.random(53), rng.random(53)
-    q = p + 0.1 * rng.random(53)
-    draws = np.random.default_rng(17)
-    rows = [draws.integers(53, size=53) for _ in range(31)]
-    values = np.array([[roc_auc(y[r], s[r], w[r]) for s in (p, q)] for r in rows])
-    got = bootstrap(roc_auc, y, p, w, n=31, level=0.8, rng=17)
-    assert got == (roc_auc(y, p, w), *np.quantile(values[:, 0], [0.1, 0.9]).tolist())
-    assert got == bootstrap(roc_auc, y, p, w, n=31, level=0.8, rng=17)
-    pair = bootstrap_difference(roc_auc, y, p, q, w, n=31, level=0.8, rng=17)
-    difference = values[:, 0] - values[:, 1]
-    assert pair[1:] == near(tuple(np.quantile(difference, [0.1, 0.9]).tolist()))
-    assert pair.value == roc_auc(y, p, w) - roc_auc(y, q, w)
-    assert bootstrap_difference(roc_auc, y, p, p, n=5) == (0, 0, 0)
-    assert str(metrics.Interval(0.91234, 0.9, 0.92)) == "0.9123 [0.9000, 0.9200]"
-
-
-def test_stratified_resamples_keep_every_class():
-    y = np.array(["b", "a", "b", "c", "b", "a", "b"])
-    seen = []
-
-    def spy(true, pred, weight=None):
-        seen.append((true.tolist(), pred.tolist()))
-        return 0.0
-
-    bootstrap(spy, y, np.arange(7), n=23, stratify=True)
-    for true, rows in seen:
-        assert sorted(true) == list("aabbbbc")
-        assert [y[row] for row in rows] == true
-    assert {row for _, rows in seen for row in rows} == set(range(7))
-
-
-def test_a_resample_may_lack_a_class():
-    y, p = [0, 0, 0, 1], [0.1, 0.2, 0.3, 0.4]
-    with pytest.raises(ValueError, match="not defined on [0-9]+ of 97 resamples .* stratify=True"):
-        bootstrap(roc_auc, y, p, n=97)
-    assert bootstrap(roc_auc, y, p, n=97, stratify=True) == (1, 1, 1)
-    assert bootstrap(partial(f1, positive="y"), ["y", "n"], ["y", "n"], n=3, stratify=True).low == 1
 
 
 def test_every_metric_is_public():

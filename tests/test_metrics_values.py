@@ -14,8 +14,6 @@ from nnrec.metrics import (
     average_precision,
     balanced_accuracy,
     best_threshold,
-    bootstrap,
-    bootstrap_difference,
     brier,
     calibration,
     confusion_matrix,
@@ -237,52 +235,3 @@ def test_labels_reach_a_metric_as_whole_numbers():
         return 7.0
 
     assert at_threshold(metric, 0.25, positive="a")(["a", "b"], [0.125, 0.25], [2, 3]) == 7.0
-
-
-@pytest.mark.parametrize("options", [{}, {"n": 31, "level": 0.8, "rng": 7}])
-def test_interval_is_made_of_these_draws(options):
-    y, z, w = (np.array(values) for values in (*TWO, WEIGHT))
-    other = z[::-1]
-    rng = np.random.default_rng(options.get("rng", 0))
-    rows = [rng.integers(7, size=7) for _ in range(options.get("n", 1000))]
-    tail = (1 - options.get("level", 0.95)) / 2
-    for weight in None, w:
-
-        def value(z, rows, weight=weight):
-            return accuracy(y[rows], z[rows], None if weight is None else weight[rows])
-
-        values = np.array([[value(z, r), value(other, r)] for r in rows])
-        ends = [tail, 1 - tail]
-        got = bootstrap(accuracy, y, z, weight, **options)
-        assert got[1:] == near(tuple(np.quantile(values[:, 0], ends).tolist()))
-        assert got.value == accuracy(y, z, weight)
-        got = bootstrap_difference(accuracy, y, z, other, weight, **options)
-        assert got[1:] == pytest.approx(np.quantile(values @ [1, -1], ends), abs=1e-15)
-        assert got.value == accuracy(y, z, weight) - accuracy(y, other, weight)
-
-
-def test_stratified_interval_draws_within_each_label():
-    y, z = np.array(list("babcabb") * 11), np.array(list("bbacacb") * 11)
-    rows = [np.flatnonzero(y == label) for label in "abc"]
-    members = np.concatenate(rows)  # each label's in their order
-    first, size = np.repeat([0, 22, 66], [22, 44, 11]), np.repeat([22, 44, 11], [22, 44, 11])
-    rng = np.random.default_rng(0)
-    rows = [members[rng.integers(first, first + size)] for _ in range(1000)]
-    ends = np.quantile([accuracy(y[r], z[r]) for r in rows], [0.025, 0.975]).tolist()
-    assert bootstrap(accuracy, y, z, stratify=True)[1:] == near(tuple(ends))
-    difference = bootstrap_difference(accuracy, y, z, y, stratify=True)
-    assert difference[1:] == near((ends[0] - 1, ends[1] - 1))
-
-
-def test_one_draw_weights_that_nobody_gave_and_columns_of_probabilities():
-    def metric(true, pred, weight):
-        assert weight is None
-        return float(pred.sum())
-
-    one = bootstrap(metric, [0, 1], [2, 3], n=1)
-    assert one.value == 5 and one.low == one.high
-    p = np.array([[0.25, 0.75], [0.5, 0.5], [0.75, 0.25]])
-    found = bootstrap(log_loss, [1, 0, 1], p, n=7, stratify=True)
-    assert found == bootstrap(log_loss, [1, 0, 1], p[:, 1], n=7, stratify=True)
-    y, p = [0, 0, 0, 1], [0.1, 0.2, 0.3, 0.4]  # undefined on draws of one class
-    assert bootstrap_difference(roc_auc, y, p, p, n=97, stratify=True) == (0, 0, 0)
