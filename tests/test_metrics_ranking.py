@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import permutations
 from math import log2
 
@@ -13,12 +12,10 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 from sklearn.metrics import ndcg_score, roc_auc_score
 
-from nnrec.metrics.beyond_accuracy import coverage, gini, intra_list_diversity, novelty
-from nnrec.metrics.comparison import Comparison
-from nnrec.metrics.ranking import Protocol, RankingResult, _leaders, evaluate_ranking, top_n
+from nnrec.metrics.ranking import _leaders, evaluate_ranking, top_n
 from tests.messages import exactly
+from tests.worlds import worlds
 
-SIZES = st.integers(1, 19)
 TIES = ("pessimistic", "optimistic", "expected")
 
 
@@ -52,17 +49,6 @@ def by_the_book(scores, truth, allowed, n: int, ties: str, attainable: bool) -> 
         ranked = sorted(order, key=lambda i: -scores[i])
         found.append(of_list([truth[i] for i in ranked], n, total, attainable))
     return {name: float(np.mean([one[name] for one in found])) for name in found[0]}
-
-
-@st.composite
-def worlds(draw, items=SIZES, values=7):
-    """Scores with ties, test, and seen pairs that are not in test."""
-    users, n_items = draw(st.integers(1, 5)), draw(items)
-    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    kind = rng.choice(3, (users, n_items), p=[0.5, 0.3, 0.2])
-    kind[0, 0] = 1
-    scores = rng.integers(0, values, (users, n_items)).astype(rng.choice(["f4", "f8"]))
-    return scores, kind == 1, kind == 2
 
 
 def check(world, ties: str, n: list[int], denominator: str, block: int) -> None:
@@ -260,17 +246,6 @@ def test_users_without_positives_are_skipped_or_zero() -> None:
     assert evaluate_ranking(scores, truth, seen=[[0, 1], [1, 1]], n=1).protocol.masked == 1
 
 
-def test_the_protocol_is_printed() -> None:
-    scores, truth = np.array([[3.0, 2.0, 1.0]]), np.array([[0, 1, 0]])
-    text = str(evaluate_ranking(scores, truth, seen=[[1, 0, 0]], n=[1, 2], auc=True))
-    assert "ndcg                    1.0000    1.0000" in text
-    assert "auc                     1.0000\n" in text
-    assert text.splitlines()[-1] == (
-        "full ranking of 3 items; 1 users, 0 without positives (skipped); 1 seen pairs masked; "
-        "ties pessimistic; recall, F1 and MAP over relevant items"
-    )
-
-
 def test_scores_may_come_in_blocks_and_are_left_alone() -> None:
     rng = np.random.default_rng(0)
     scores = rng.random((31, 53))
@@ -412,119 +387,6 @@ def test_top_n_of_a_few() -> None:
     assert top_n(np.zeros((2, 0)), 1).tolist() == [[-1], [-1]]
     lowest = np.array([[np.finfo("f4").min, -inf]], "f4")
     assert top_n(lowest, 2).tolist() == [[0, -1]]
-
-
-FULL = Protocol(
-    users=1234, users_without_positives=5678, without_positives="skip", items=91011, masked=12131,
-    candidates=None, ties="expected", denominator="attainable",
-)  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("change", "text"),
-    [
-        ({}, "full ranking of 91,011 items; 1,234 users, 5,678 without positives (skipped); "
-         "12,131 seen pairs masked; ties expected; recall, F1 and MAP over attainable items"),
-        ({"candidates": 99.96, "without_positives": "zero"},
-         "sampled ranking: 99.96 candidates a user beside positives; 1,234 users, 5,678 without "
-         "positives (counted as 0); 12,131 seen pairs masked; ties expected; recall, F1 and MAP "
-         "over attainable items"),
-    ],
-)  # fmt: skip
-def test_protocol_says_all(change, text: str) -> None:
-    assert str(replace(FULL, **change)) == text
-
-
-def test_result_prints_a_table_of_all_metrics() -> None:
-    metrics = {"hit_rate@1": 0.5, "hit_rate@10": 0.75, "auc": 0.25, "gini@1": 1 / 3, "gini@10": 1.0}
-    result = RankingResult(metrics, {}, np.arange(2), np.zeros((2, 1)), protocol=FULL)
-    assert str(result).splitlines() == [
-        "                            @1       @10",
-        "hit_rate                0.5000    0.7500",
-        "auc                     0.2500",
-        "gini                    0.3333    1.0000",
-        str(FULL),
-    ]
-    assert result["gini@10"] == 1.0
-    one = replace(result, metrics={"auc": 0.5, "mrr@7": 0.25})
-    assert str(one).splitlines()[:3] == [
-        "                            @7",
-        "auc                     0.5000",
-        "mrr                     0.2500",
-    ]
-
-
-def test_comparison_prints_the_results_side_by_side() -> None:
-    first, second = (
-        RankingResult({"a@1": a, "b": b}, {}, np.arange(2), np.zeros((2, 1)), protocol=FULL)
-        for a, b in ((0.5, 0.25), (2 / 3, 12.0))
-    )
-    pair = Comparison({"one": first, "two": second}, {"no item": 1234, "none": 0, "late": 2})
-    assert pair["a@1"] == 0.5 and pair["b"] == 0.25
-    assert str(pair).splitlines() == [
-        "                                  one                  two",
-        "a@1                            0.5000               0.6667",
-        "b                              0.2500              12.0000",
-        str(FULL),
-        "left out of test: 1,234 no item, 2 late",
-    ]
-    assert str(Comparison({"one": first})).splitlines()[-1] == "left out of test: nothing"
-    other = replace(second, protocol=replace(FULL, masked=7))
-    protocols = {"one": FULL, "two": other.protocol}
-    words = f"expected results under one protocol, found {protocols}"
-    with pytest.raises(ValueError, match=exactly(words)):
-        Comparison({"one": first, "two": other})
-    with pytest.raises(ValueError, match=exactly("expected results under one protocol, found {}")):
-        Comparison({})
-
-
-@given(worlds(), st.integers(1, 7))
-def test_measures_of_lists_agree_with_loops(world, n: int) -> None:
-    scores, truth, seen = world
-    n_users, n_items = scores.shape
-    rng = np.random.default_rng(3)
-    popularity, vectors = rng.integers(0, 4, n_items), rng.integers(0, 3, (n_items, 2))
-    result = evaluate_ranking(
-        scores, truth, seen=seen, n=[n, n + 1], popularity=popularity, item_vectors=vectors
-    )
-    lists = [[i for i in row if i >= 0] for row in result.lists[:, :n].tolist()]
-    flat = [i for row in lists for i in row]
-    assert result[f"coverage@{n}"] == len(set(flat)) / n_items
-    counts = [flat.count(i) for i in range(n_items)]
-    distances = sum(abs(a - b) for a in counts for b in counts)
-    assert result[f"gini@{n}"] == pytest.approx(distances / (2 * n_items * sum(counts)))
-    bits = [-log2(max(popularity[i], 1) / n_users) for i in flat]
-    assert result[f"novelty@{n}"] == pytest.approx(np.mean(bits))
-
-    def distance(a, b) -> float:
-        length = np.linalg.norm(vectors[a]) * np.linalg.norm(vectors[b])
-        return 1 - (vectors[a] @ vectors[b] / length if length else 0)
-
-    own = [
-        np.mean([distance(a, b) for a in row for b in row if a != b])
-        for row in lists
-        if len(row) > 1
-    ]
-    if own:
-        assert result[f"diversity@{n}"] == pytest.approx(np.mean(own), abs=1e-12)
-    else:
-        assert np.isnan(result[f"diversity@{n}"])
-
-
-def test_measures_of_lists_at_their_ends() -> None:
-    same = np.full((13, 1), 3)
-    assert gini(same, 17) == pytest.approx(1 - 1 / 17) and coverage(same, 17) == 1 / 17
-    assert gini(np.arange(17)[:, None], 17) == 0 and coverage(np.arange(17)[:, None], 17) == 1
-    assert novelty(same, np.full(17, 8), 8) == 0
-    assert intra_list_diversity([[0, 1]], [[1, 0], [1, 0]]) == pytest.approx(0)
-    assert intra_list_diversity([[0, 1]], [[0.5, 0], [0.25, 0]]) == pytest.approx(0)
-
-
-def test_measures_of_lists_count_in_float64() -> None:
-    popularity, vectors = np.array([3, 1], "f4"), np.array([[0.1, 0.7], [0.3, 0.2]], "f4")
-    assert novelty([[0, 1]], popularity, 7) == pytest.approx((log2(7 / 3) + log2(7)) / 2, rel=1e-14)
-    found = intra_list_diversity([[0, 1]], vectors)
-    assert found == pytest.approx(intra_list_diversity([[0, 1]], vectors.astype("f8")), rel=1e-14)
 
 
 @pytest.mark.slow
