@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
+SIZES = st.integers(1, 19)
+
 
 @st.composite
-def worlds(draw, items=st.integers(1, 19), values=7):
+def worlds(draw, items=SIZES, values=7):
     """Scores with ties, test, and seen pairs that are not in test."""
     users, n_items = draw(st.integers(1, 5)), draw(items)
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
