@@ -1,5 +1,5 @@
 """Optimisers: each rule against a scalar reference written out from the papers and PyTorch's pages,
-and the promises they share: blocks, rows of tables, clipping, schedules, states, dtypes, errors."""
+and the promises they share: blocks, clipping, schedules, states, dtypes."""
 
 from __future__ import annotations
 
@@ -22,14 +22,13 @@ from nnrec import (
     AdamW,
     CosineDecay,
     Dense,
-    Embedding,
     LinearDecay,
-    Loss,
     Network,
     Optimizer,
     RMSProp,
 )
-from nnrec.nn.optimizers import BLOCK, Segment
+from nnrec.nn.optimizers import BLOCK
+from tests.trainings import Linear
 
 Number = dict[str, float]
 
@@ -341,238 +340,6 @@ def test_state_is_plain(rule, settings) -> None:
     assert all(slot.shape == theta.shape for slot in state["slots"].values())
 
 
-class Pull(Loss):
-    """L = Σ pred · target: ∂L/∂pred is the target, so a test chooses each gradient exactly."""
-
-    def __call__(self, pred, target, weight=None):
-        return (pred * target).sum(), target.copy()
-
-
-class DenseTable(Embedding):
-    """An Embedding that never says which rows it touches."""
-
-    def rows(self, ids):
-        return {}
-
-
-ROWS, WIDTH = 13, 3
-SPARSE = [
-    SGD(0.1),
-    SGD(0.1, weight_decay=0.0, clip_norm=None),
-    Adagrad(0.1),
-    Adagrad(LinearDecay(0.1, steps=31)),
-]
-
-
-def touched(seed: int, steps: int = 31) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For each step the ids of some rows, each once, and their gradients."""
-    rng = np.random.default_rng(seed)
-    picks = [rng.permutation(ROWS)[: rng.integers(1, 6)] for _ in range(steps)]
-    return [(ids, rng.normal(size=(len(ids), WIDTH))) for ids in picks]
-
-
-def table(layer: type[Embedding], dtype="float64", seed=0) -> Network:
-    return Network(layer(ROWS, WIDTH), Pull(), rng=seed, dtype=dtype)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("optimizer", SPARSE, ids=repr)
-def test_rows_of_a_table_step_like_the_whole(optimizer, dtype) -> None:
-    sparse, dense = table(Embedding, dtype), table(DenseTable, dtype)
-    one, other = copy.deepcopy(optimizer), copy.deepcopy(optimizer)
-    steps = touched(1)
-    for net, optimizer in ((sparse, one), (dense, other)):
-        net.fit(lambda rng: iter(steps), optimizer=optimizer, verbose=0)
-    assert sparse.theta.dtype == dtype
-    np.testing.assert_array_equal(sparse.theta, dense.theta)
-    for name, slot in one.state_dict()["slots"].items():
-        np.testing.assert_array_equal(slot, other.state_dict()["slots"][name])
-
-
-LAZY = [Adam(0.1), AdamW(0.1), RMSProp(0.1), RMSProp(0.1, momentum=0.7), SGD(0.1, momentum=0.9)]
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("optimizer", LAZY, ids=repr)
-def test_lazy_rows_equal_a_run_on_their_own_steps(optimizer, dtype) -> None:
-    net, steps = table(Embedding, dtype), touched(2)
-    start = net.parameters()["E"].copy()
-    net.fit(lambda rng: iter(steps), optimizer=copy.deepcopy(optimizer), verbose=0)
-    for row in range(ROWS):
-        own = [g[ids == row][0].astype(dtype) for ids, g in steps if row in ids]
-        expected = stepped(copy.deepcopy(optimizer), start[row], own)
-        tolerance = 1e-12 if dtype == "float64" else 1e-5
-        np.testing.assert_allclose(net.parameters()["E"][row], expected, tolerance, tolerance)
-
-
-def test_lazy_state_continues_bit_for_bit() -> None:
-    steps = touched(3)
-    whole, halves = table(Embedding), table(Embedding)
-    whole.fit(lambda rng: iter(steps), optimizer=Adam(0.1), verbose=0)
-    first, second = Adam(0.1), Adam(0.1)
-    halves.fit(lambda rng: iter(steps[:17]), optimizer=first, verbose=0)
-    second.load_state_dict(first.state_dict())
-    halves.fit(lambda rng: iter(steps[17:]), optimizer=second, verbose=0)
-    np.testing.assert_array_equal(halves.theta, whole.theta)
-
-
-def test_clipping_counts_the_rows_that_step() -> None:
-    steps = [(np.array([2, 5]), np.array([[3.0, 0, 0], [0, 4.0, 0]]))]
-    net = table(Embedding)
-    start = net.parameters()["E"].copy()
-    net.fit(lambda rng: iter(steps), optimizer=SGD(1.0, clip_norm=1.0), verbose=0)
-    moved = start - net.parameters()["E"]
-    np.testing.assert_allclose(moved[[2, 5]], [[0.6, 0, 0], [0, 0.8, 0]], atol=1e-12)
-    assert not moved[[0, 1, 3, 4, *range(6, ROWS)]].any()
-
-
-def test_bare_steps_count_for_the_rows() -> None:
-    """Bare steps on all of θ between steps on a row: its bias correction counts both kinds."""
-    net, optimizer = table(Embedding), Adam(0.1)
-    start = net.parameters()["E"][4].copy()
-    for kind in ("all", "row", "all", "row", "row", "all"):
-        if kind == "all":
-            optimizer.step(net.theta, np.ones(net.theta.size))
-        else:
-            step = np.array([4]), np.ones((1, WIDTH))
-            net.fit(lambda rng, step=step: iter([step]), optimizer=optimizer, verbose=0)
-    expected = stepped(Adam(0.1), start, np.ones((6, WIDTH)))
-    np.testing.assert_allclose(net.parameters()["E"][4], expected, rtol=1e-12)
-
-
-def test_a_segment_is_a_part_of_the_vector_and_its_numbers_what_a_step_touches() -> None:
-    vector = np.arange(11.0)
-    dense, rows = Segment(2, 5, 0.1), Segment(5, 11, 0.1, np.array([2, 0]), width=2)
-    np.testing.assert_array_equal(dense.of(vector), [2, 3, 4])
-    np.testing.assert_array_equal(dense.numbers(vector), [2, 3, 4])
-    np.testing.assert_array_equal(rows.of(vector), [[5, 6], [7, 8], [9, 10]])
-    np.testing.assert_array_equal(rows.numbers(vector), [[9, 10], [5, 6]])
-    assert np.shares_memory(rows.of(vector), vector)
-
-
-@pytest.mark.parametrize(
-    ("table", "dense"),
-    [(slice(0, 4), slice(4, 7)), (slice(3, 7), slice(0, 3))],
-    ids=["first", "last"],
-)
-def test_a_neighbour_of_a_table_is_no_step_of_its_rows(table, dense) -> None:
-    """A table beside a dense part: its rows step as they do alone."""
-    theta, gradients = problem(10, steps=5)
-    segments = [
-        Segment(table.start, table.stop, 0.1, np.array([0]), width=2),
-        Segment(dense.start, dense.stop, 0.1),
-    ]
-    expected = theta.copy()
-    for at in (slice(table.start, table.start + 2), dense):
-        expected[at] = stepped(Adam(0.1), theta[at], gradients[:, at])
-    optimizer = Adam(0.1)
-    for g in gradients:
-        optimizer.step(theta, g, segments)
-    np.testing.assert_allclose(theta, expected, rtol=1e-12)
-    assert [list(counts) for counts in optimizer.row_steps.values()] == [[5, 0]]
-
-
-class Sometimes(Embedding):
-    """Names its rows only when the batch touches few of them."""
-
-    def rows(self, ids):
-        return super().rows(ids) if len(ids) < 4 else {}
-
-
-def test_rows_may_be_named_in_some_batches_only() -> None:
-    steps = touched(4)
-    assert {len(ids) < 4 for ids, _ in steps} == {True, False}
-    mixed, dense = table(Sometimes), table(DenseTable)
-    for net in (mixed, dense):
-        net.fit(lambda rng: iter(steps), optimizer=Adagrad(0.1), verbose=0)
-    np.testing.assert_array_equal(mixed.theta, dense.theta)
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: SGD(-0.1), r"SGD: learning_rate=-0.1, expected a number ≥ 0$"),
-        (lambda: SGD(float("nan")), "SGD: learning_rate=nan"),
-        (lambda: SGD(float("inf")), "SGD: learning_rate=inf"),
-        (lambda: SGD("fast"), "SGD: learning_rate='fast'"),
-        (lambda: SGD({"user.*": -1.0}), "SGD: learning_rate=-1.0"),
-        (lambda: SGD(None), "SGD: learning_rate=None"),
-        (lambda: SGD(0.1, momentum=-1), "SGD: momentum=-1"),
-        (lambda: SGD(0.1, nesterov=True), "momentum"),
-        (lambda: Adagrad(0.1, epsilon=-1e-9), "Adagrad: epsilon=-1e-09"),
-        (lambda: RMSProp(0.1, rho=1), "RMSProp: rho=1, expected a number ≥ 0 and < 1"),
-        (lambda: Adam(0.1, beta1=1.0), "Adam: beta1=1.0, expected a number ≥ 0 and < 1"),
-        (lambda: Adam(0.1, beta2=1.5), "Adam: beta2=1.5"),
-        (lambda: LinearDecay(0.1, steps=0), "LinearDecay: steps=0"),
-        (lambda: AdamW(weight_decay=-0.1), "AdamW: weight_decay=-0.1"),
-        (lambda: Adam(clip_norm=-1), "Adam: clip_norm=-1"),
-    ],
-)
-def test_bad_settings_are_named(make, message) -> None:
-    with pytest.raises(ValueError, match=message):
-        make()
-
-
-@pytest.mark.parametrize("rate", [-1.0, float("nan"), float("inf"), None])
-def test_a_schedule_s_bad_rate_is_named(rate) -> None:
-    theta = np.zeros(5)
-    with pytest.raises(ValueError, match=f"SGD: learning_rate={rate}"):
-        SGD(lambda step: rate).step(theta, np.ones(5))
-    np.testing.assert_array_equal(theta, 0)
-
-
-@each_rule
-def test_wrong_shapes_are_refused(rule, settings) -> None:
-    optimizer = rule(0.1, **settings)
-    for theta, g in (
-        (np.zeros(5), np.zeros(7)),
-        (np.zeros((5, 1)), np.zeros((5, 1))),
-        (np.zeros(5), np.zeros((5, 1))),
-    ):
-        before = theta.copy()
-        with pytest.raises(ValueError, match=r"θ has shape .* and g "):
-            optimizer.step(theta, g)
-        np.testing.assert_array_equal(theta, before)
-    assert optimizer.steps == 0
-
-
-def test_another_size_of_theta_is_refused() -> None:
-    optimizer = Adam()
-    optimizer.step(np.zeros(5), np.zeros(5))
-    with pytest.raises(ValueError, match="another size"):
-        optimizer.step(np.zeros(7), np.zeros(7))
-
-
-def test_rates_by_path_need_fit() -> None:
-    with pytest.raises(ValueError, match=r"Network\.fit"):
-        SGD({"*": 0.1}).step(np.zeros(5), np.zeros(5))
-
-
-@pytest.mark.parametrize(
-    ("optimizer", "other"),
-    [
-        (SGD(0.1), Adam()),
-        (Adagrad(), RMSProp(momentum=0.9)),
-        (RMSProp(), RMSProp(momentum=0.9)),
-        (SGD(0.1, momentum=0.9), Adagrad()),
-        (Adam(), SGD(0.1)),
-        (SGD(0.1), None),
-    ],
-    ids=str,
-)
-def test_anothers_state_is_refused(optimizer, other) -> None:
-    if other:
-        other.step(np.zeros(5), np.ones(5))
-    with pytest.raises(ValueError, match="slots"):
-        optimizer.load_state_dict(other.state_dict() if other else {})
-    assert optimizer.steps == 0
-
-
-def test_slots_without_a_count_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"the state has slots \(\), expected \('m', 'v'\)"):
-        Adam().load_state_dict({"slots": {}})
-
-
 def test_a_fresh_state_loads() -> None:
     theta, gradients = problem(9, steps=3)
     optimizer = Adam(0.03)
@@ -589,7 +356,7 @@ def test_a_rule_of_ones_own() -> None:
             assert theta.shape == g.shape == (3,)
             theta -= rate * np.sign(g)
 
-    net = Network(Dense(2, 1), Pull(), rng=0, dtype="float64")
+    net = Network(Dense(2, 1), Linear(), rng=0, dtype="float64")
     before = net.theta.copy()
     net.fit(np.ones((3, 2)), np.ones(3), optimizer=Signs(0.25), verbose=0)
     np.testing.assert_array_equal(net.theta, before - 0.25)
