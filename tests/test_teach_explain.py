@@ -1,27 +1,22 @@
-"""Explanations: published numbers, every format read back, focus, rows, a page that is whole."""
+"""Explanations: published numbers, every format read back, focus, rows."""
 
 from __future__ import annotations
 
 import copy
 import html
 import re
-import runpy
 from fractions import Fraction
-from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from nnrec import nn, save
-from nnrec.cli import main
+from nnrec import nn
 from nnrec.teach import Explanation, explain, trace
 from nnrec.teach.explanations import FORMATS, document_network
-from nnrec.teach.styles import Latex, MathML, Text, constant, decimals
+from nnrec.teach.styles import MathML
+from tests.traced import drawn, random_network
 
-shared = runpy.run_path(str(Path(__file__).with_name("test_teach_trace.py")))
-drawn, random_network = shared["drawn"], shared["random_network"]
 MINUS = str.maketrans("−", "-")
 
 
@@ -292,182 +287,6 @@ def test_large_matrices_and_long_sums_are_cut_short() -> None:
     assert text.count("⋮") > 8
 
 
-@pytest.mark.parametrize(
-    ("value", "digits", "text"),
-    [
-        (0.125, 2, "0.12"),
-        (-0.0, 3, "0.000"),
-        (-0.0004, 3, "0.000"),
-        (2.0, 0, "2"),
-        (np.float32(0.5), 4, "0.5000"),
-        (np.int64(7), 4, "7"),
-        (True, 4, "1"),
-        (Fraction(-1, 3), 4, "-1/3"),
-        (1e7, 1, "1.0e+07"),
-        (float("inf"), 2, "inf"),
-    ],
-)
-def test_decimals(value: Any, digits: int, text: str) -> None:
-    assert decimals(value, digits) == text
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "latex"),
-    [
-        ("z_1", "z₁", "z_{1}"),
-        ("∂W_12", "∂E/∂W₁₂", r"\frac{\partial E}{\partial W_{12}}"),
-        ("∂W_1.2", "∂E/∂W₁⁽²⁾", r"\frac{\partial E}{\partial W_{1}}^{(2)}"),
-        ("m[W_1]+", "m(W₁)⁺", "m_{W_{1}}^{+}"),
-        ("E_1[rows(E_1)]+", "E₁[rows]⁺", r"E_{1}[\text{rows}]^{+}"),
-        ("∂gain_1", "∂E/∂gain₁", r"\frac{\partial E}{\partial \mathrm{gain}_{1}}"),
-    ],
-)
-def test_symbols(name: str, text: str, latex: str) -> None:
-    assert Text().symbol(name) == text
-    assert Latex().symbol(name) == latex
-
-
-def test_negative_numbers_stand_in_parentheses() -> None:
-    tree = (
-        "sub",
-        ("const", 1),
-        ("mul", [("num", -2.0), ("pow", ("num", -3.0), ("const", 2))], "·"),
-    )
-    assert Text(1).show(tree) == "1 - (-2.0) · (-3.0)²"
-    assert Latex(1).show(tree) == r"1 - \left(-2.0\right) \cdot \left(-3.0\right)^{2}"
-    assert constant(1e-8) == "1e-08"
-
-
-class Page(HTMLParser):
-    """The tags of a page, which must close in order, and what it would load."""
-
-    void = {"meta", "link", "circle", "line", "rect", "polyline", "br"}
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[str] = []
-        self.links: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: Any) -> None:
-        self.tags.append(tag)
-        self.links += [v for k, v in attrs if k in ("src", "href", "srcset", "action")]
-        assert not [k for k, _ in attrs if k.startswith("on")]
-        if tag not in self.void:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: Any) -> None:
-        self.tags.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
-def parsed(page: str) -> Page:
-    parser = Page()
-    parser.feed(page)
-    parser.close()
-    assert not parser.open
-    return parser
-
-
-@pytest.mark.parametrize("name", [None, "siamese", "NeuMF, logits, L2", "CSR input and target"])
-def test_the_page_is_whole_and_loads_nothing(name: str | None) -> None:
-    if name is None:
-        network, x, y = document_network()
-    else:
-        network, x, y, _ = drawn(name)
-    page = explain(network, x, y, format="html").to("html")
-    found = parsed(page)
-    assert found.links == ["data:,"]
-    assert "script" not in found.tags
-    assert not re.search(r"https?:|url\(|@import|nan", page)
-    assert found.tags.count("math") > 40
-    assert name or found.tags.count("svg") == 3
-
-
-def test_the_page_says_when_a_check_fails() -> None:
-    from nnrec.teach import MISTAKES
-
-    network, x, y = document_network()
-    wrong = explain(MISTAKES["bias-forgotten"].plant(network), x, y)
-    assert "✗ WRONG: complex step" in str(wrong)
-    page = wrong.to("html")
-    assert "2 checks FAIL" in page
-    assert 'class="verdict wrong"' in page
-    assert "every check agrees" in explain(network, x, y).to("html")
-
-
-def test_names_can_not_become_markup() -> None:
-    class Angle(nn.Layer):
-        def __init__(self, word: str = "<b>&") -> None:
-            self.word = word
-
-        def __call__(self, theta: Any, x: Any, rng: Any = None) -> Any:
-            return x, lambda dy, g: dy
-
-        def __repr__(self) -> str:
-            return f"Angle({self.word!r})"
-
-    network = nn.Network([nn.Dense(1, 1), Angle()], nn.MSE(), dtype="float64")
-    page = explain(network, [[1.0]], [1.0]).to("html")
-    assert "<b>&" not in page
-    parsed(page)
-
-
-def test_figures_tell_the_traces_numbers() -> None:
-    e = explain(*document_network())
-    page = e.to("html")
-    texts = [
-        html.unescape(t).translate(MINUS) for t in re.findall(r"<text[^>]*>(.*?)</text>", page)
-    ]
-    for name in ("x", "a_1", "a_2"):
-        for value in e.trace.values[name].ravel():
-            assert f"{value:.3f}" in texts
-    for w, d in zip(e.trace.values["W_1"].ravel(), e.trace.values["∂W_1"].ravel()):
-        assert f"{w:.3f}" in texts
-        assert f"∂ {decimals(d, 4)}" in texts
-    network, x, y = document_network()
-    value, g = network.loss_and_grad(x, y)
-    stepped = network.loss_and_grad(x, y, theta=network.theta - 0.5 * g)[0]
-    assert f"E = {value:.4f}" in texts
-    assert f"E = {stepped:.4f}" in texts
-    assert f"should lower E by {0.5 * (g @ g):.4f}; it does by {value - stepped:.4f}." in page
-    (tangent,) = re.findall(r'points="([^"]*)" class="tangent"', page)
-    (curve,) = re.findall(r'points="([^"]*)" class="curve"', page)
-    straight, bent = (
-        [tuple(map(float, p.split(","))) for p in c.split()] for c in (tangent, curve)
-    )
-    assert straight[0] == bent[0] and len(straight) > 9
-    slopes = np.diff(straight, axis=0)
-    np.testing.assert_allclose(slopes, np.broadcast_to(slopes[0], slopes.shape), atol=0.21)
-    assert all(y >= z for (_, y), (_, z) in zip(straight, bent)), "E is convex here"
-    assert f"{np.sqrt(np.mean(e.trace.values['∂z_1'] ** 2)):.2e}" in texts
-
-
-def test_each_weight_stands_on_its_own_line_in_the_colour_of_its_sign() -> None:
-    e = explain(*document_network())
-    weights = [*e.trace.values["W_1"].ravel(), *e.trace.values["W_2"].ravel()]
-    ends = r'<line x1="([\d.]+)" y1="([\d.]+)" x2="([\d.]+)" y2="([\d.]+)" class="(plus|minus)"'
-    label = r'<text x="([\d.]+)" y="([\d.]+)" text-anchor="middle" class="halo">(.*?)</text>'
-    lines, labels = (re.findall(pattern, e.to("html")) for pattern in (ends, label))
-    assert len(lines) == len(labels) == len(weights)
-    for w, (*corners, sign), (x, y, words) in zip(weights, lines, labels):
-        x1, y1, x2, y2 = map(float, corners)
-        assert sign == ("minus" if w < 0 else "plus") and words.translate(MINUS) == f"{w:.3f}"
-        on_it = y1 + (y2 - y1) * (float(x) - x1) / (x2 - x1)
-        assert abs(float(y) + 2 - on_it) < 0.3 and x1 < float(x) < x2
-
-
-def test_a_notebook_shows_it() -> None:
-    e = explain(*document_network())
-    frame = e._repr_html_()
-    assert frame.startswith("<iframe srcdoc=")
-    assert html.unescape(re.search(r'srcdoc="(.*?)" style', frame, re.DOTALL)[1]) == e.to("html")
-    assert e._repr_markdown_().count("$$") % 2 == 0
-    assert r"\begin{bmatrix}" in e._repr_markdown_()
-
-
 def test_latex_braces_and_environments_match() -> None:
     for name in ("siamese", "NeuMF, logits, L2", "LayerNorm, Dropout"):
         network, x, y, weight = drawn(name)
@@ -486,51 +305,3 @@ def test_mathml_writes_fractions_and_powers() -> None:
         "<mrow><mo>−</mo><mfrac><mn>1</mn><mn>3</mn></mfrac></mrow>"
     )
     assert plain_math(style.show(("num", -2e9))) == "-2.00e9"
-
-
-def test_the_command(capsys: Any, tmp_path: Path) -> None:
-    assert main(["explain"]) == 0
-    said = capsys.readouterr().out
-    assert said == str(explain(*document_network())) + "\n"
-    out = tmp_path / "page.html"
-    assert main(["explain", "--format", "html", "--digits", "6", "--out", str(out)]) == 0
-    page = explain(*document_network(), format="html", digits=6)
-    assert out.read_text("utf-8") == str(page) + "\n"
-    assert main(["explain", "--focus", "dense_1[2]"]) == 0
-    assert "z₁[0,2]" in capsys.readouterr().out
-    assert main(["explain", "--focus", "dense_9"]) == 1
-    assert "expected one of dense_1" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("layers", "loss", "header", "labels", "x", "y"),
-    [
-        ([nn.Dense(3, 2)], nn.MSE(), "a,b,c,t,u", ["t", "u"], [[2.5, -1.0, 4.0]], [[7.0, 8.0]]),
-        ([nn.Dense(4, 1)], nn.MSE(), "a,b,c,t,u", [], [[2.5, -1.0, 4.0, 7.0]], [[8.0]]),
-        ([nn.Dense(4, 11)], nn.SoftmaxCrossEntropy(), "t,a,b,c,u", ["u"], [[2.5, -1, 4, 7]], [8]),
-    ],
-)
-def test_the_command_on_a_filed_network(
-    layers: Any, loss: Any, header: str, labels: list[str], x: Any, y: Any, tmp_path: Path
-) -> None:
-    network = nn.Network(layers, loss, rng=0)
-    save(network, tmp_path / "model")
-    (tmp_path / "data.csv").write_text(f"{header}\n1,1,1,1,1\n2.5,-1,4,7,8\n", "utf-8")
-    argv = ["explain", str(tmp_path / "model"), "--data", str(tmp_path / "data.csv"), "--row", "2"]
-    out = tmp_path / "page.txt"
-    assert main([*argv, *(["--label", *labels] if labels else []), "--out", str(out)]) == 0
-    assert out.read_text("utf-8") == str(explain(network, x, y)) + "\n"
-
-
-def test_the_command_on_a_network_of_ids(tmp_path: Path, capsys: Any) -> None:
-    network = nn.Network([nn.Embedding(5, 3), nn.Dense(3, 1)], nn.MSE(), rng=0)
-    save(network, tmp_path / "model")
-    data = tmp_path / "data.csv"
-    argv = ["explain", str(tmp_path / "model"), "--data", str(data)]
-    data.write_text("item,stars\n4,2.5\n", "utf-8")
-    assert main(argv) == 0
-    assert capsys.readouterr().out == str(explain(network, [4], [2.5])) + "\n"
-    data.write_text("item,stars\npot,2.5\n", "utf-8")
-    for more, message in (([], "'item' holds no numbers"), (["--label", "s"], "no column 's'")):
-        assert main([*argv, *more]) == 1
-        assert message in capsys.readouterr().err

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from fractions import Fraction
 from typing import Any
 
@@ -14,35 +13,12 @@ from nnrec import nn
 from nnrec.nn.composites import walk
 from nnrec.nn.losses import Penalty
 from nnrec.teach import MISTAKES, SPECIMENS, trace, verify
-from nnrec.teach.expressions import evaluate, parse
-from nnrec.teach.specimens import GaussianLikelihood, several
-from nnrec.teach.symbols import TABLE, forms_of, numbered, register
-from nnrec.teach.traces import Trace, constants
+from nnrec.teach.specimens import GaussianLikelihood
+from nnrec.teach.symbols import TABLE, forms_of, register
+from nnrec.teach.traces import Trace
+from tests.traced import OPTIMIZERS, document, drawn, random_network
 
 NETWORKS = [name for name, specimen in SPECIMENS.items() if specimen.kind == "network"]
-OPTIMIZERS = [
-    nn.SGD(0.5),
-    nn.SGD(0.1, momentum=0.9, nesterov=True, weight_decay=0.1, clip_norm=0.01),
-    nn.Adagrad(0.1),
-    nn.RMSProp(0.1, momentum=0.9),
-    nn.Adam(nn.LinearDecay(0.1, steps=7)),
-    nn.AdamW(0.1),
-]
-
-
-def drawn(name: str, seed: int = 3) -> tuple[nn.Network, tuple[Any, ...], Any, Any]:
-    """A network specimen in float64 at its point, its inputs, target and weights."""
-    case = SPECIMENS[name].case(seed)
-    network = case.subject
-    network.dtype, network.theta = "float64", case.theta
-    return network, case.inputs, case.target, case.weight
-
-
-def document(dtype: str = "float64") -> tuple[nn.Network, Any, Any]:
-    layers = [nn.Dense(3, 4), nn.Sigmoid(), nn.Dense(4, 2), nn.Sigmoid()]
-    network = nn.Network(layers, nn.MSE(), rng=5, dtype=dtype)
-    network.theta += np.linspace(0.1, 0.3, network.theta.size).astype(dtype)  # the biases too
-    return network, [[1.0, 0.5, -1.0]], [[0.1, 0.9]]
 
 
 def state(network: nn.Network, optimizer: nn.Optimizer) -> Any:
@@ -73,133 +49,6 @@ def test_bits_are_those_of_the_untraced_pass(name: str, optimizer: nn.Optimizer)
         assert t.ok, [step for step in t.steps if not t.agrees(step)]
         assert all(step.check is not None for step in t.steps)
         assert verify(t.to_json()).to_json() == t.to_json()
-
-
-def local_values(layer: Any, theta: Any, inputs: Any) -> dict[str, Any]:
-    values = constants(layer) | dict(zip(numbered("x", len(inputs)), inputs))
-    return values | dict(zip(layer.shapes, layer.split(theta)))
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_every_form_computes_what_its_class_does(seed: int) -> None:
-    seen = set()
-    for specimen in SPECIMENS.values():
-        case = specimen.case(seed)
-        subject: Any = case.subject
-        inputs = [x.toarray() if hasattr(x, "tocsr") else x for x in case.inputs]
-        forms = None if specimen.kind == "network" else forms_of(subject, len(inputs))
-        if forms is None:
-            continue
-        seen.add(type(subject))
-        if isinstance(subject, nn.Loss):
-            t = case.target.toarray() if hasattr(case.target, "tocsr") else case.target
-            local = constants(subject) | dict(zip(numbered("p", len(inputs)), inputs))
-            local |= {"k": inputs[0].shape[-1]}
-            local["t"] = np.eye(local["k"])[t] if t.ndim == 1 else t
-            for row in range(len(t)):  # a batch of one row: its value is L of the row
-                value, d = subject(inputs[0][[row]], t[[row]])
-                mine = {k: v[[row]] if np.ndim(v) else v for k, v in local.items()}
-                np.testing.assert_allclose(evaluate(forms.forward["L"], mine), [[value]])
-                np.testing.assert_allclose(evaluate(forms.backward["dp"], mine), d, atol=1e-14)
-            continue
-        rng = np.random.default_rng(seed)
-        y, back = subject(case.theta, *inputs, rng=rng)
-        local = local_values(subject, case.theta, inputs)
-        if isinstance(subject, nn.Dropout):
-            local["m"] = back(np.ones_like(y), np.empty(0))
-            assert not local["m"].all()
-        for name, form in forms.forward.items():
-            local[name] = evaluate(form, local)
-        np.testing.assert_allclose(local["y"], y, rtol=1e-13)
-        local["dy"], g = rng.normal(size=np.shape(y)), np.zeros(subject.size)
-        dx = back(local["dy"], g)
-        for name, form in forms.backward.items():
-            local[name] = evaluate(form, local)
-        for name, part in zip(subject.shapes, subject.split(g)):
-            np.testing.assert_allclose(local[f"d{name}"], part, rtol=1e-12, atol=1e-14)
-        for name, part in zip(numbered("dx", len(inputs)), several(dx)):
-            np.testing.assert_allclose(local[name], part, rtol=1e-12, atol=1e-14)
-    rest = set(TABLE) - seen
-    ours = {kind for kind in rest if kind.__module__.startswith("nnrec.nn")}
-    assert {kind for kind in ours if not issubclass(kind, nn.Optimizer | Penalty)} == set()
-    for penalty in (nn.L1(0.3), nn.L2(0.3)):
-        W, forms = np.random.default_rng(seed).normal(size=(3, 5)), forms_of(penalty)
-        local = {"W": W, "strength": 0.3}
-        assert evaluate(forms.forward["R"], local) == pytest.approx(penalty(W)[0])
-        np.testing.assert_allclose(evaluate(forms.backward["dW"], local), penalty(W)[1])
-    assert {type(o) for o in OPTIMIZERS} == {k for k in ours if issubclass(k, nn.Optimizer)}
-
-
-def numbers_of(tree: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The places of all floats in a JSON tree."""
-    if not isinstance(tree, dict | list):
-        return [at] * isinstance(tree, float)
-    pairs = tree.items() if isinstance(tree, dict) else enumerate(tree)
-    return [place for key, value in pairs for place in numbers_of(value, (*at, key))]
-
-
-def test_a_number_changed_anywhere_is_found_out() -> None:
-    network, x, y = document()
-    text = trace(network, x, y, nn.Adam(0.1, weight_decay=0.2)).to_json()
-    places = numbers_of(json.loads(text))
-    assert len(places) > 500
-    for place in places:
-        tree = json.loads(text)
-        node = tree
-        for key in place[:-1]:
-            node = node[key]
-        node[place[-1]] += 1
-        with pytest.raises(ValueError, match="^step "):
-            verify(json.dumps(tree))
-
-
-def test_the_tampered_step_is_named() -> None:
-    t = trace(*document())
-    t.step("∂W_2").value[2, 1] += 1e-6
-    with pytest.raises(ValueError, match=r"step ∂W_2 \(Dense\(4, 2\)\): .* x.T @ dy; off by 1e-06"):
-        verify(t.to_json())
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda t: t["steps"].pop(1), "step z_2 .* uses a_1 before it is there"),
-        (lambda t: t["steps"].append(t["steps"][0]), "step z_1 .* stands there twice"),
-        (lambda t: t["steps"][0].update(form="Dense(x)"), "step z_1 .* can't be evaluated"),
-        (lambda t: t["steps"][0].update(form="x @ x"), "step z_1 .* can't be evaluated"),
-        (lambda t: t["steps"][0].update(form="__import__('os')"), "can't be evaluated"),
-        (lambda t: t["steps"][0].update(form="2 * (x @ W) + b"), "the value is not that of"),
-        (lambda t: t["steps"][6]["check"].update(numbers=[0.0, 0.0]), "value and its check"),
-        (lambda t: t.update(format="nnrec trace 0"), "no trace"),
-        (lambda t: t.update(dtype="float16"), "no trace"),
-        (lambda t: t["given"][0][2].update(shape=[2, 2]), "no trace"),
-        (lambda t: t.pop("steps"), "no trace"),
-        (lambda t: t.update(dtype="float32"), "no trace .*no value of float32 is given"),
-        (lambda t: t["steps"][0].update(form=5), "step z_1 .* can't be evaluated"),
-        (lambda t: t["steps"][0]["value"]["numbers"].__setitem__(0, "1/0"), "no trace"),
-        (lambda t: t["steps"][0]["value"].update(dtype="int64", numbers=[10**30] * 4), "no trace"),
-    ],
-)
-def test_what_is_no_trace_is_refused(change: Any, message: str) -> None:
-    tree = json.loads(trace(*document()).to_json())
-    change(tree)
-    with pytest.raises(ValueError, match=message):
-        verify(json.dumps(tree))
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", "1", '{"format":"nnrec trace 1"}', b"\xff"])
-def test_what_is_no_json_of_a_trace_is_refused(text: Any) -> None:
-    with pytest.raises(ValueError, match="no trace"):
-        verify(text)
-
-
-def test_json_is_canonical_and_reads_back() -> None:
-    first, second = (trace(*document("float32")).to_json() for _ in range(2))
-    assert first == second
-    t = Trace.from_json(first)
-    assert t.to_json() == first
-    assert t.values["z_1"].dtype == np.float32
-    assert t.values["z_1"].tobytes() == trace(*document("float32")).values["z_1"].tobytes()
 
 
 def test_a_shared_part_has_one_weight_and_a_gradient_for_each_use() -> None:
@@ -417,101 +266,6 @@ def test_a_large_array_is_probed_in_part() -> None:
     assert probed.sum() == 1000
     assert t.ok
     assert verify(t.to_json()).to_json() == t.to_json()
-
-
-@pytest.mark.parametrize(
-    "form",
-    [
-        "x.__class__",
-        "open(x)",
-        "[x]",
-        "x if x else x",
-        "x +",
-        "lambda: 1",
-        "x ** 99",
-        "x[0:1]",
-        "'a'",
-    ],
-)
-def test_a_form_is_of_a_closed_language(form: str) -> None:
-    with pytest.raises(ValueError, match="form"):
-        parse(form)
-
-
-def test_register_takes_forms_of_the_librarys_kinds_only() -> None:
-    with pytest.raises(TypeError, match="int is no Layer"):
-        register(int, "x")
-    with pytest.raises(ValueError, match="form"):
-        register(Cube, "x ^ 3")
-    assert Cube not in TABLE
-
-    class Doubled(nn.Sigmoid):
-        def __call__(self, theta: Any, x: Any, rng: Any = None) -> Any:
-            y, back = super().__call__(theta, x)
-            return 2 * y, lambda dy, g: back(2 * dy, g)
-
-    assert forms_of(Doubled()) is None, "who writes the call has another form"
-    assert forms_of(type("Same", (nn.Sigmoid,), {})()).forward == {"y": "sigmoid(x)"}
-
-
-class Branches(nn.Composite):
-    """Two Dense layers on one input, joined, and a Dense layer on both."""
-
-    def __init__(self, inputs: int, outputs: int, join: nn.Layer):
-        joined = {nn.Concatenate: 2 * outputs, nn.Dot: 1}.get(type(join), outputs)
-        left, right = nn.Dense(inputs, outputs), nn.Dense(inputs, outputs)
-        super().__init__(left=left, right=right, join=join, out=nn.Dense(joined, outputs))
-
-    def __call__(self, theta: Any, *inputs: Any, rng: Any = None) -> Any:
-        on = self.bind(theta, rng)
-        p, back_p = on.left(*inputs)
-        q, back_q = on.right(*inputs)
-        joined, back_joined = on.join(p, q)
-        y, back_y = on.out(joined)
-
-        def back(dy: Any, g: Any) -> Any:
-            dp, dq = back_joined(back_y(dy, g), g)
-            return back_p(dp, g) + back_q(dq, g)
-
-        return y, back
-
-
-def random_network(seed: int) -> tuple[nn.Network, Any, Any, Any]:
-    """A chain of one to five Dense layers with all that stands between them, and its data."""
-    rng = np.random.default_rng([seed, 23])
-    joins = [nn.Add(), nn.Multiply(), nn.Concatenate(), nn.Dot()]
-    sizes = rng.choice([2, 3, 5, 7], size=rng.integers(2, 7)).tolist()
-    layers: list[nn.Layer] = []
-    n = int(rng.choice([1, 2, 3, 11]))
-    x: Any = rng.normal(size=(n, sizes[0]))
-    if rng.random() < 0.2:
-        layers, x = [nn.Embedding(13, sizes[0])], rng.integers(0, 13, n)
-    for a, b in zip(sizes, sizes[1:]):
-        layers.append(nn.Dense(a, b))
-        layers += [Branches(b, b, joins[rng.integers(4)])] * (rng.random() < 0.2)
-        layers += [nn.LayerNorm(b)] * (rng.random() < 0.3)
-        activations = [nn.Sigmoid(), nn.ReLU(), nn.Tanh(), nn.Softmax(), None]
-        layers += [a for a in [activations[rng.integers(5)]] if a is not None]
-        layers += [nn.Dropout(0.4)] * (rng.random() < 0.3)
-    k, kind = sizes[-1], int(rng.integers(6))
-    labels = rng.integers(0, k, n)
-    soft = rng.dirichlet(np.ones(k), n)
-    loss, y = [
-        (nn.MSE(), rng.normal(size=(n, k))),
-        (nn.MSE(mean=True), rng.normal(size=(n, k))),
-        (nn.SigmoidCrossEntropy(), rng.integers(0, 2, (n, k)).astype(float)),
-        (nn.SoftmaxCrossEntropy(), labels if seed % 2 else soft),
-        (nn.BinaryCrossEntropy(), rng.integers(0, 2, (n, k)).astype(float)),
-        (nn.CategoricalCrossEntropy(), labels if seed % 2 else soft),
-    ][kind]
-    if kind >= 4:
-        while not isinstance(layers[-1], nn.Dense | Branches):
-            layers.pop()
-        layers.append(nn.Sigmoid() if kind == 4 else nn.Softmax())
-    penalty = [[], [nn.L2(0.1)], [nn.L1(0.01), nn.L2(0.1)]][rng.integers(3)]
-    network = nn.Network(layers, loss, rng, "float64", penalty=penalty)
-    network.theta += rng.normal(size=network.theta.size) / 3
-    return network, x, y, rng.uniform(0.5, 2, n) if rng.random() < 0.4 else None
 
 
 @pytest.mark.slow
