@@ -26,13 +26,10 @@ from nnrec import (
     Adam,
     Batches,
     Checkpoint,
-    Composite,
     CosineDecay,
     Dense,
-    Dot,
     Dropout,
     EarlyStopping,
-    Embedding,
     Interactions,
     LinearDecay,
     Mixup,
@@ -46,6 +43,7 @@ from nnrec import (
     storage,
 )
 from nnrec.recommend import AutoEncoder, MatrixFactorization, NeuMF, TwoTower
+from nnrec.recommend.matrix_factorization import Factors
 
 RNG = np.random.default_rng(20)
 X = RNG.normal(size=(53, 5))
@@ -54,26 +52,8 @@ USERS, ITEMS = RNG.integers(0, 7, 53), RNG.integers(0, 11, 53)
 LOG = Interactions.from_columns(USERS.tolist(), [f"item {i}" for i in ITEMS.tolist()])
 
 
-class Tables(Composite):
+class Tables(Factors):
     """A layer of one's own, with tables, of whose rows a step touches some."""
-
-    def __init__(self):
-        super().__init__(user=Embedding(7, 3), item=Embedding(11, 3), dot=Dot())
-
-    def __call__(self, theta, users, items, rng=None):
-        on = self.bind(theta, rng)
-        (p, back_p), (q, back_q) = on.user(users), on.item(items)
-        y, back_y = on.dot(p, q)
-
-        def back(dy, g):
-            dp, dq = back_y(dy, g)
-            back_p(dp, g)
-            back_q(dq, g)
-
-        return y, back
-
-    def rows(self, users, items):
-        return self.part_rows("user", users) | self.part_rows("item", items)
 
 
 class Stop(Exception):
@@ -111,8 +91,9 @@ def dense(callbacks, epochs=5, x=X, y=Y, rng=3, **options):
 
 
 def tables(callbacks, epochs=3):
-    """Rows with counts of their own, float64, an initial part that is frozen, two rates."""
-    network = Network(Tables(), MSE(), rng=3, dtype="float64", penalty=L2(1e-3))
+    """Rows with counts of their own, float64, a part that is frozen, two rates."""
+    layer, frozen = Tables(7, 11, 3, user_bias=True), ["item_bias.*"]
+    network = Network(layer, MSE(), 3, "float64", frozen=frozen, penalty=L2(1e-3))
     optimizer = Adam({"user.*": 0.1, "*": LinearDecay(0.1, 30)}, clip_norm=0.5)
     x = (USERS, ITEMS)
     history = network.fit(
