@@ -9,7 +9,6 @@ import scipy.sparse as sp
 
 from nnrec import (
     Add,
-    Composite,
     Concatenate,
     Dense,
     Dot,
@@ -24,60 +23,9 @@ from nnrec import (
     Softmax,
     Tanh,
 )
+from nnrec.teach.specimens import NeuMF, Siamese
 
 Draw = Callable[[np.random.Generator, int], object]
-
-
-class Siamese(Composite):
-    """One tower on both inputs; the score is the dot of its outputs."""
-
-    def __init__(self) -> None:
-        super().__init__(tower=Sequential([Dense(3, 5), ReLU(), Dense(5, 2)]), dot=Dot())
-
-    def __call__(self, theta, a, b, rng=None):
-        on = self.bind(theta, rng)
-        p, back_p = on.tower(a)
-        q, back_q = on.tower(b)
-        y, back_y = on.dot(p, q)
-
-        def back(dy, g):
-            dp, dq = back_y(dy, g)
-            return back_p(dp, g), back_q(dq, g)
-
-        return y, back
-
-
-class NeuMF(Composite):
-    """Ids of users and items through factors and a tower, side by side, without transcendentals."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            user=Embedding(7, 3),
-            item=Embedding(5, 3),
-            factors=Multiply(),
-            tower=Sequential([Concatenate(), Dense(6, 2), ReLU()]),
-            join=Concatenate(),
-            head=Dense(5, 1),
-        )
-
-    def __call__(self, theta, users, items, rng=None):
-        on = self.bind(theta, rng)
-        p, back_p = on.user(users)
-        q, back_q = on.item(items)
-        f, back_f = on.factors(p, q)
-        h, back_h = on.tower(p, q)
-        j, back_j = on.join(f, h)
-        y, back_y = on.head(j)
-
-        def back(dy, g):
-            df, dh = back_j(back_y(dy, g), g)
-            dp, dq = back_f(df, g)
-            dp_tower, dq_tower = back_h(dh, g)
-            back_p(dp + dp_tower, g)
-            back_q(dq + dq_tower, g)
-            return None, None
-
-        return y, back
 
 
 class Fork(Layer):
@@ -135,8 +83,8 @@ SPECIMENS: dict[str, tuple[Layer, Draw, str]] = {
     ),
     "Sequential of tuples": (Sequential([Concatenate(), Fork(), Multiply()]), real(2, 3), EXACT),
     "several outputs": (Sequential([Dense(3, 2), Fork()]), real(3), EXACT),
-    "Siamese": (Siamese(), real(3, 3), EXACT),
-    "NeuMF": (NeuMF(), ids(7, 5), EXACT),
+    "Siamese": (Siamese(Sequential([Dense(3, 5), ReLU(), Dense(5, 2)])), real(3, 3), EXACT),
+    "NeuMF": (NeuMF(7, 5, 3), ids(7, 5), EXACT),
 }
 
 

@@ -22,6 +22,7 @@ from nnrec.estimators import NeuralClassifier, NeuralRegressor
 from nnrec.files import CLASSES, describe, load, save
 from nnrec.nn import Dense, Network
 from nnrec.storage import FormatError
+from nnrec.teach import specimens
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -39,23 +40,12 @@ OBJECTS = [
 ]
 
 
-class Siamese(nn.Composite):
-    """Two inputs, one tower."""
+class Siamese(specimens.Siamese):
+    """A layer of one's own, with arguments of its own."""
 
     def __init__(self, inputs: int, dim: int):
-        super().__init__(tower=Dense(inputs, dim), dot=nn.Dot())
+        super().__init__(Dense(inputs, dim))
         self.inputs, self.dim = inputs, dim
-
-    def __call__(self, theta, a, b, rng=None):
-        on = self.bind(theta, rng)
-        (p, back_p), (q, back_q) = on.tower(a), on.tower(b)
-        y, back_y = on.dot(p, q)
-
-        def back(dy, g):
-            dp, dq = back_y(dy, g)
-            return back_p(dp, g), back_q(dq, g)
-
-        return y, back
 
 
 def network() -> Network:

@@ -57,13 +57,13 @@ def elementwise(f):
 
 
 def loop_neumf(theta, users, items):
-    E, F = theta[:21].reshape(7, 3), theta[21:36].reshape(5, 3)
-    W, b, V, c = theta[36:48].reshape(6, 2), theta[48:50], theta[50:55], theta[55]
+    P, Q, A, B = (table.reshape(-1, 3) for table in np.split(theta[:72], [21, 36, 57]))
+    W, b, V, c = theta[72:90].reshape(6, 3), theta[90:93], theta[93:99], theta[99]
     out = []
     for u, i in zip(users, items):
-        both = [*E[u], *F[i]]
-        hidden = [max(0, sum(x * w for x, w in zip(both, W[:, j])) + b[j]) for j in range(2)]
-        joined = [*(E[u, k] * F[i, k] for k in range(3)), *hidden]
+        both = [*A[u], *B[i]]
+        hidden = [max(0, sum(x * w for x, w in zip(both, W[:, j])) + b[j]) for j in range(3)]
+        joined = [*(P[u, k] * Q[i, k] for k in range(3)), *hidden]
         out.append([sum(h * v for h, v in zip(joined, V)) + c])
     return out
 
