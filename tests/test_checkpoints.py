@@ -127,17 +127,11 @@ def test_a_network_without_a_seed_goes_on_with_the_seed_of_the_file(tmp_path: Pa
         np.testing.assert_array_equal(found.theta, whole.theta)
 
 
-# -- when and where it writes ----------------------------------------------------------------------
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["dense", "NeuMF", "AutoEncoder"])
 def test_killed_runs_end_in_the_same_bytes(kind: str, python, monkeypatch) -> None:
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
     assert "10 kills" in python(kills.__file__, "--kills", 10, "--kind", kind)
-
-
-# When and where it writes.
 
 
 class Written(Checkpoint):

@@ -41,9 +41,6 @@ VISITS = {
 }
 
 
-# Rows
-
-
 @pytest.mark.parametrize(
     "rule, kept",
     [
@@ -98,9 +95,6 @@ def test_rules_apply_in_order():
     assert cleaned({"n": [2, 2, 7, None]}, *fill[::-1]) == {"n": [2, 2, 2]}
     assert cleaned({"n": [2, 4, 7, None]}, *fill) == {"n": [2, 4, 4]}
     assert cleaned({"n": [2, 4, 7, None]}, *fill[::-1]) == {"n": [2, 4, 3]}
-
-
-# Cells
 
 
 def test_categories():
@@ -209,9 +203,6 @@ def test_fill_other_types_and_what_it_leaves_alone():
     assert cells(table) == {"flag": [1, 0], "s": ["b", "b"], "n": [3, 7]}  # no new column
 
 
-# The training part's statistics, in the same way for every table
-
-
 EVERYTHING = [
     DropDuplicates(),
     DropWhere("pages", ">", 1_000),
@@ -301,9 +292,6 @@ def test_it_travels_in_a_file():
     assert cells(other) == cells(table) and str(same) == str(report)
 
 
-# Errors
-
-
 @pytest.mark.parametrize(
     "rules, error",
     [
@@ -355,8 +343,6 @@ def test_other_errors():
         with pytest.raises((ValueError, TypeError), match=re.escape(error)):
             wrong()
 
-
-# Any table
 
 NUMBERS = [0.0, -1.5, 1e308, -1e308, np.inf, -np.inf, np.nan]
 COLUMN = st.one_of(

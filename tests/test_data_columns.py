@@ -17,8 +17,6 @@ from tests.test_data_tables import TEXT, same
 
 NAT = np.datetime64("NaT")
 
-# From Python values and arrays.
-
 
 @pytest.mark.parametrize(
     "values, type_, expected",
@@ -91,9 +89,6 @@ def test_values_of_no_type_are_an_error_that_names_column_and_row(values, error)
         Table({"ok": ["b"], "x": values})
 
 
-# From one type to another, and to numbers of groups.
-
-
 @pytest.mark.parametrize(
     "values, type_, expected",
     [
@@ -135,9 +130,6 @@ def test_factorize_numbers(values):
     codes, distinct = factorize(to_column(values, "number"))
     assert distinct.tolist() == sorted({v for v in values if v == v})
     assert same(np.append(distinct, np.nan)[codes], np.array(values, dtype=float))
-
-
-# From text.
 
 
 @pytest.mark.parametrize(
@@ -207,9 +199,6 @@ def test_integers_come_back(values):
 def test_numbers_come_back(values):
     assert same(parse(list(map(repr, values)), "number"), np.array(values))
     assert [float(spelled(value)) for value in values] == values
-
-
-# Any values.
 
 
 VALUES = st.one_of(

@@ -37,9 +37,6 @@ def places(column, words):
     return np.array([index[word] for word in column])
 
 
-# -- the truth is true ------------------------------------------------------------------------
-
-
 def test_probabilities_are_those_the_purchases_were_drawn_with(world):
     """Binomial: the purchases of any group lie within 4.5 sd of the sum of its probabilities."""
     y, p = world.sessions["purchase"], world.probability
@@ -114,9 +111,6 @@ def test_a_linear_model_falls_short_of_the_true_probabilities():
     linear = LogisticRegression(max_iter=500).fit(x[half], y[half]).predict_proba(x[~half])[:, 1]
     share = (roc_auc(y[~half], linear) - 0.5) / (roc_auc(y[~half], made.probability[~half]) - 0.5)
     assert 0.88 < share < 0.965
-
-
-# -- customers, items, events -------------------------------------------------------------------
 
 
 def test_views_follow_the_true_affinity(world):
@@ -275,9 +269,6 @@ def test_a_shop_has_at_least_one_of_each():
     for name in SIZES:
         with pytest.raises(ValueError, match=f"{name}=0: a shop needs at least 1"):
             shop(**SIZES | {name: 0})
-
-
-# -- dirt -------------------------------------------------------------------------------------
 
 
 def missing(value) -> bool:

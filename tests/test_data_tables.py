@@ -81,9 +81,6 @@ def test_a_wrong_call_is_one_clear_error(wrong, error):
         wrong(Table({"a": [2, 3, 5], "b": ["x", None, "z"]}))
 
 
-# Anything with named columns
-
-
 def test_of_takes_mappings_record_arrays_and_tables():
     table = Table({"n": [2, 3], "s": ["a", "b"]})
     records = np.rec.fromarrays([[2, 3], ["a", "b"]], names=["n", "s"])
@@ -175,9 +172,6 @@ def test_parquet(tmp_path):
     path = written(tmp_path, "not parquet", "wrong.parquet")
     with pytest.raises(ValueError, match=r"wrong\.parquet: found no Parquet file"):
         Table.read(path)
-
-
-# Files
 
 
 def test_read_csv_types_missing_values_and_describe(tmp_path):

@@ -67,9 +67,6 @@ def shop(n: int = 101, seed: int = 0) -> tuple[Table, np.ndarray]:
     return Table({"pages": pages, "month": month, "price": price}), bought
 
 
-# -- scikit-learn's protocol ---------------------------------------------------------------------
-
-
 @pytest.mark.slow
 @pytest.mark.oracle
 @pytest.mark.parametrize("name", ["NeuralClassifier", "NeuralRegressor"])
@@ -149,9 +146,6 @@ def test_data_frames_of_three_libraries_give_the_same_bits() -> None:
         assert fitted.feature_names_in_.tolist() == ["pages", "month", "price"]
     scores = cross_val_score(classifier(), frame, pandas.Series(y), cv=3, error_score="raise")
     assert len(scores) == 3
-
-
-# -- what is computed ----------------------------------------------------------------------------
 
 
 def by_hand(X: np.ndarray, y: np.ndarray, rng, optimizer, **fit) -> Network:
@@ -295,9 +289,6 @@ def test_evaluate_names_its_figures() -> None:
     assert fitted.score(table, y, weight) == pytest.approx(recall)
 
 
-# -- held-out rows, threshold ----------------------------------------------------------------------
-
-
 def test_threshold_is_the_best_on_held_out_rows_and_is_used() -> None:
     table, y = shop(211)
     later, y_later = shop(97, seed=1)
@@ -350,9 +341,6 @@ def test_labels_of_any_kind_come_back_as_they_were() -> None:
         fitted = classifier().fit(np.arange(6.0)[:, None], y)
         assert fitted.predict([[0.5]]).dtype == y.dtype
         assert fitted.classes_.tolist() == sorted(labels)
-
-
-# -- real data -----------------------------------------------------------------------------------
 
 
 @pytest.mark.data

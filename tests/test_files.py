@@ -103,9 +103,6 @@ def estimator() -> NeuralClassifier:
     ).fit(*visits())
 
 
-# -- what comes back -----------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("given", OBJECTS, ids=repr)
 def test_every_class_of_nn_comes_back(given, tmp_path: Path) -> None:
     save(given, tmp_path / "one")
@@ -197,9 +194,6 @@ def test_equal_models_make_equal_bytes(tmp_path: Path) -> None:
     assert one == (tmp_path / "two").read_bytes() == (tmp_path / "three").read_bytes()
 
 
-# -- classes of one's own --------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("classes", [[Siamese], {"Siamese": Siamese}, {"twins": Siamese}])
 def test_own_classes_are_passed(classes, tmp_path: Path) -> None:
     net = Network(Siamese(3, 2), nn.MSE(), rng=0)
@@ -240,9 +234,6 @@ def test_what_cannot_be_filed_is_named(tmp_path: Path) -> None:
         save(net, tmp_path / "one")
     with pytest.raises(TypeError, match="metrics hold an array, metrics.auc"):
         save(nn.ReLU(), tmp_path / "one", metrics={"auc": np.zeros(2)})
-
-
-# -- what a reader refuses -----------------------------------------------------------------------
 
 
 def test_files_of_something_else_are_refused(tmp_path: Path) -> None:
@@ -324,9 +315,6 @@ def test_declared_sizes_are_checked_before_anything_is_allocated(tmp_path: Path)
         assert tracemalloc.get_traced_memory()[1] < 2**21
     finally:
         tracemalloc.stop()
-
-
-# -- what a file says of itself --------------------------------------------------------------------
 
 
 def test_describe_reads_no_array_and_makes_no_class(tmp_path: Path, monkeypatch) -> None:
@@ -413,9 +401,6 @@ def test_describe_stands_what_save_does_not_write(part, value, message, tmp_path
 def test_describe_is_plain_json(tmp_path: Path) -> None:
     save(network(), tmp_path / "net")
     assert json.loads(json.dumps(describe(tmp_path / "net")))["metrics"] == {}
-
-
-# -- files of every version ------------------------------------------------------------------------
 
 
 def expected() -> dict[str, list[float]]:

@@ -26,8 +26,6 @@ from nnrec import (
 )
 from tests.trainings import ITEMS, USERS, Tower, X, Y, accuracy, classifier, plain, trained
 
-# Batches and weights.
-
 
 def test_a_batch_source_is_called_once_an_epoch() -> None:
     calls = []
@@ -145,9 +143,6 @@ def test_class_weights_multiply_the_rows(y) -> None:
     np.testing.assert_array_equal(narrow, rows)
 
 
-# Augmentation.
-
-
 def test_noise_has_its_size_and_a_stream_of_its_own() -> None:
     source = GaussianNoise(Batches(np.zeros((10_007, 3)), None, batch_size=10_007), std=0.5)
     [(x, _)] = source(np.random.default_rng(0))
@@ -177,9 +172,6 @@ def test_augmented_training_is_reproducible() -> None:
         nets = [Network(layers, SigmoidCrossEntropy(), rng=0) for _ in range(2)]
         one, other = (trained(net, augment, epochs=3) for net in nets)
         np.testing.assert_array_equal(one, other)
-
-
-# Validation and metrics.
 
 
 @given(st.integers(2, 997), st.floats(0.001, 0.999))

@@ -14,8 +14,6 @@ import pytest
 from nnrec import MSE, SGD, Adam, Dense, EarlyStopping, History, Network
 from tests.trainings import RNG, Log, X, Y, classifier, plain, trained
 
-# History.
-
 
 def test_history_prints_as_a_table() -> None:
     history = History(loss=[0.5, 0.25], val_auc=[1 / 3, 1e-7])
@@ -50,9 +48,6 @@ def test_history_keeps_long_names_apart() -> None:
     name = "val_average_precision"
     check_table(History({"loss": [0.5, 0.25], name: [1 / 3, 1e-7]}), name)
     assert str(History({"of_11_chars": [], "of_10_char": []})) == ("epoch  of_11_chars  of_10_char")
-
-
-# Callbacks.
 
 
 def test_callbacks_are_called_in_order() -> None:
@@ -105,9 +100,6 @@ def test_stop_ends_training_after_the_epoch_or_the_step() -> None:
     callback = AtStep()
     history = classifier().fit(X, Y, epochs=9, batch_size=7, callbacks=[callback], verbose=0)
     assert callback.steps == 3 and history["loss"] == [callback.mean]
-
-
-# Early stopping.
 
 
 SCORES = [5.0, 3.0, 7.0, 2.5, 2.5, 6.0, 4.0, 3.5, 1.0, 9.0, 9.0]
@@ -195,9 +187,6 @@ def test_a_missing_monitor_is_named() -> None:
         classifier().fit(X, Y, callbacks=[EarlyStopping()], verbose=0)
 
 
-# Interruption.
-
-
 class InterruptAt:
     """Ctrl-C, at one of fit's events."""
 
@@ -253,9 +242,6 @@ def test_early_stopping_restores_the_best_after_ctrl_c() -> None:
     ]
     net.fit(X, Y, epochs=9, callbacks=watch, verbose=0)
     np.testing.assert_array_equal(net.theta, kept[0])
-
-
-# Progress.
 
 
 class Terminal(io.StringIO):

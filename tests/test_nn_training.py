@@ -44,8 +44,6 @@ from tests.trainings import (
     trained,
 )
 
-# What a training equals.
-
 
 def by_hand(net: Network, x, y, rate: float, epochs: int, batch_size: int) -> list[float]:
     """Plain SGD without a shuffle, one line a step; each epoch's mean loss."""
@@ -248,9 +246,6 @@ def test_a_chain_with_a_call_of_its_own_keeps_its_first_gradient() -> None:
     assert history["loss"][-1] < history["loss"][0] / 2
 
 
-# float32 stays float32.
-
-
 @pytest.mark.parametrize(
     "optimizer",
     [
@@ -293,9 +288,6 @@ def test_float32_stays_float32(x, y, layer, loss, optimizer) -> None:
     value, g = net.loss_and_grad(x, y, np.ones(101))
     arrays = [net.theta, g, value, net.predict(x), net.predict(x, link=False), *slots]
     assert {a.dtype for a in arrays} | seen == {np.dtype("float32")}
-
-
-# Frozen parameters, rates by path, tables.
 
 
 def test_frozen_parameters_keep_their_bits() -> None:

@@ -27,8 +27,6 @@ from nnrec import (
 )
 from tests.trainings import ITEMS, USERS, Linear, Log, Tower, X, Y, classifier, spoilt, trained
 
-# NaN and infinity.
-
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_values_that_are_not_finite_are_named_with_their_place(value) -> None:
@@ -233,8 +231,6 @@ def test_a_step_that_ruins_theta_is_blamed_on_the_rate() -> None:
     with pytest.raises(FloatingPointError, match="step 2: θ is not finite: the learning rate"):
         net.fit(x, 1e3 * x[:, 0], optimizer=SGD(1e38), batch_size=2, verbose=0, shuffle=False)
 
-
-# Wrong arguments.
 
 NEGATIVE = r"SoftmaxCrossEntropy\(\): weight -1.0 in row 17, expected ≥ 0 and finite"
 

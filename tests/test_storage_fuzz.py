@@ -241,9 +241,6 @@ def mutant(rng: random.Random, files: list[bytes]) -> bytes:
     return data
 
 
-# What must hold.
-
-
 def check(path: Path, data: bytes) -> Exception | None:
     """The FormatError of a file of these bytes, or None where it was read, and rightly."""
     path.unlink(missing_ok=True)  # to cut a file short can take long
@@ -343,9 +340,6 @@ def test_every_truncation_and_every_bit_of_a_small_file(tmp_path):
         flipped = bytearray(whole)
         flipped[n // 8] ^= 1 << n % 8
         check(path, bytes(flipped))
-
-
-# The whole count, in children.
 
 
 @contextlib.contextmanager

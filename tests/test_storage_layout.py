@@ -156,9 +156,6 @@ def test_writing_copies_no_array_that_is_as_the_file_wants_it():
     assert data[0] is arrays["a"] and data[1] is arrays["b"]
 
 
-# Files of earlier versions, and of others.
-
-
 GOLDEN_OBJECT = {
     "json": [None, True, -3, 2.5, "中", {}],
     "tagged": (math.nan, -math.inf, b"\x00\xff", {1: "one", None: (2,)}, np.dtype("f4")),
@@ -211,8 +208,6 @@ def test_official_reader_reads_the_golden_file():
     tree = json.loads(texts["json"])["tree"]
     assert same(storage.unpack(tree, arrays, CLASSES), GOLDEN_OBJECT)
 
-
-# The memory of reading.
 
 PATTERNS = {
     "lists": lambda n: "[" + ",".join(["[]"] * n) + "]",
@@ -288,9 +283,6 @@ def test_memory_of_many_and_of_large_arrays(tmp_path, shape):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(arrays) == count and peak <= (2**20 + 2**24)
-
-
-# Bytes at the limits.
 
 
 def test_file_that_gets_shorter_while_it_is_read(tmp_path, monkeypatch):

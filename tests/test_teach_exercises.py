@@ -294,9 +294,6 @@ def test_fifty_sheets_of_each_setting_are_good(kind: str, settings: dict[str, An
         check(kind, seed, **settings)
 
 
-# The pages.
-
-
 def filled(page: str, symbol_end: str = "Find|The right values of the wrong ones") -> list[str]:
     """The numbers of a key's last matrices, one display of `symbol = formula = matrix` each."""
     return re.findall(r"\$\$\n(.*?)\n\$\$", re.split(rf"## (?:{symbol_end})", page)[1], re.DOTALL)
@@ -400,9 +397,6 @@ def test_nothing_of_the_library_is_left_changed() -> None:
     assert all(np.array_equal(v, before[k]) for k, v in sheet.optimizer.slots.items())
 
 
-# Marking.
-
-
 @pytest.mark.parametrize(("kind", "settings"), SETTINGS, ids=ids)
 def test_the_keys_own_answers_are_right(kind: str, settings: dict[str, Any]) -> None:
     sheet = exercise(kind, 6, **settings)
@@ -448,9 +442,6 @@ def test_a_wrong_number_of_the_forward_pass_is_said() -> None:
     z = sheet.trace.values["z_1"].round(4)
     said = sheet.mark({"z_1": z + [[0, 0.01]]})
     assert not said and said.worst[:2] == ("z_1", (0, 1)) and not said.fits
-
-
-# Bad input.
 
 
 @pytest.mark.parametrize(
