@@ -12,8 +12,7 @@ import numpy as np
 
 from nnrec.data.columns import Array
 from nnrec.data.interactions import Interactions, distinct
-
-Seed = int | np.random.Generator | None
+from nnrec.data.splits import Seed
 
 
 class Holdout(NamedTuple):

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from nnrec.nn import Add, Composite, Concatenate, Layer
-from nnrec.teach.planting import Array, Call, Function, in_call
-
-Result = tuple[Any, Function]
+from nnrec.nn.layers import Array, Result
+from nnrec.teach.planting import Call, in_call
 
 
 def has_parameters(layer: Layer) -> bool:

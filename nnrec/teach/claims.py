@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from nnrec.nn import Layer, Loss, Network, Optimizer
-from nnrec.nn.layers import several
-from nnrec.teach.planting import Array, each
+from nnrec.nn.layers import Array, several
+from nnrec.teach.planting import each
 
 Claims = dict[str, Array]
 

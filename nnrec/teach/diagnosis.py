@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from nnrec.nn import Layer, Loss, Network, Optimizer
+from nnrec.nn.arguments import Array
 from nnrec.nn.composites import walk
 from nnrec.teach import claims
 from nnrec.teach.claims import Claims, Point
-from nnrec.teach.planting import MISTAKES, RATE, Array, Mistake
+from nnrec.teach.planting import MISTAKES, RATE, Mistake
 
 Outcome = Callable[[Point], Claims]
 

@@ -14,11 +14,10 @@ import numpy as np
 from nnrec import nn
 from nnrec.nn.arguments import Array, whole_number
 from nnrec.nn.training import rows_of
-from nnrec.teach.expressions import Tree, numeric, parse, symbolic
+from nnrec.teach.expressions import Index, Tree, numeric, parse, symbolic
 from nnrec.teach.recording import trace
 from nnrec.teach.traces import Step, Trace, difference
 
-Index = tuple[int, ...]
 FORMATS = ("text", "markdown", "latex", "html")
 TITLES = {
     "forward": "Forward: what the network computes",

@@ -17,9 +17,9 @@ from typing import Any, Self
 import numpy as np
 
 from nnrec.nn import Composite, Layer, Loss, Network
+from nnrec.nn.arguments import Array
 from nnrec.nn.losses import Penalty
 
-Array = np.ndarray[Any, Any]
 Generator = np.random.Generator
 Parts = dict[str, Array]
 Function = Callable[..., Any]

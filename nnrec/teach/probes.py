@@ -21,7 +21,7 @@ from nnrec.nn.arguments import Array
 from nnrec.nn.composites import rewired
 from nnrec.nn.layers import several
 from nnrec.teach.planting import Call, Planted
-from nnrec.teach.traces import CENTRAL
+from nnrec.teach.traces import CENTRAL, widened
 
 ENTRIES = 1000  # so many of an array are probed, evenly spread
 STEP = 2.0**-14
@@ -38,8 +38,12 @@ class Probes:
     def __init__(self, network: Network, batch: Any, fresh: Callable[[], Any], exact: bool):
         self.network, self.fresh, self.exact = network, fresh, exact
         xs, target, weight = batch
-        self.xs, self.target, self.weight = tuple(map(wide, xs)), wide(target), wide(weight)
-        self.theta = wide(network.theta)
+        self.xs, self.target, self.weight = (
+            tuple(map(widened, xs)),
+            widened(target),
+            widened(weight),
+        )
+        self.theta = widened(network.theta)
         self.layer = rewired(network.layer, lambda path, part: Planted(part, self.enter, path))
         self.method = "fractions" if exact else "complex step"
         self.place: tuple[Any, ...] = ()
@@ -82,7 +86,7 @@ class Probes:
             case ("theta", start, _):
                 theta = self.moved(theta, start)
             case ("penalty", penalty, W):
-                return penalty(self.moved(wide(W)))[0]
+                return penalty(self.moved(widened(W)))[0]
         pred, _ = self.layer(theta, *xs, rng=self.fresh())
         if place[0] == "pred":
             pred = self.replaced(pred, place[1])
@@ -121,11 +125,6 @@ class Probes:
         at = np.unravel_index(start + self.entry, a.shape)
         a[at] = a[at] + self.h
         return a
-
-
-def wide(a: Any) -> Any:
-    """Floats as float64; ids, labels, fractions and None as they are."""
-    return a.astype(float) if a is not None and a.dtype.kind == "f" else a
 
 
 def as_fractions(a: Any) -> Any:

@@ -14,9 +14,7 @@ import numpy as np
 
 from nnrec import nn
 from nnrec.gradcheck import Report, check_gradients
-from nnrec.nn.layers import Array
-
-Rng = np.random.Generator
+from nnrec.nn.layers import Array, several
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class Case:
             rng=self.seed,
         )
 
-    def gradients(self) -> list[Array]:
+    def gradients(self) -> tuple[Array, ...]:
         """What is claimed, unchecked: the gradient in θ, then in each input that has one."""
         inputs, rng = self.inputs, np.random.default_rng(self.seed)
         if isinstance(self.subject, nn.Loss):
@@ -59,7 +57,7 @@ class Case:
         else:
             dy = tuple(rng.normal(size=part.shape) for part in several(y))
             dx = back(dy if isinstance(y, tuple) else dy[0], g)
-        return [g, *several(dx)]
+        return (g, *(d for d in several(dx) if d is not None))
 
     def plant(self, mistake: Any) -> Case | None:
         """This case with a mistake in it; None where it can't stand, or changes no gradient here.
@@ -123,15 +121,6 @@ class Draw:
         full = self.rng.uniform(1, 2, (n, columns)) * self.binary(n, columns)
         full[:, 0] = 1
         return csr_array(full)
-
-
-def several(x: Any) -> list[Any]:
-    """The arrays of a tuple, or the one array; None left out.
-
-    >>> several((1, None)), several(2)
-    ([1], [2])
-    """
-    return [part for part in (x if isinstance(x, tuple) else (x,)) if part is not None]
 
 
 class Siamese(nn.Composite):

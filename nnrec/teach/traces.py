@@ -257,9 +257,9 @@ def used(form: str, local: Mapping[str, Any]) -> dict[str, Any]:
     return {name: local[name] for name in names}
 
 
-def widened(value: Array) -> Array:
-    """Floats as float64; all else as it is."""
-    return value.astype(float) if value.dtype.kind == "f" else value
+def widened(value: Any) -> Any:
+    """Floats as float64; ids, labels, fractions and None as they are."""
+    return value.astype(float) if value is not None and value.dtype.kind == "f" else value
 
 
 def plain(x: Any) -> Any:
