@@ -23,6 +23,7 @@ from nnrec import (
     Softmax,
     Tanh,
 )
+from nnrec.nn.layers import several
 from nnrec.teach.specimens import NeuMF, Siamese
 
 Draw = Callable[[np.random.Generator, int], object]
@@ -86,10 +87,6 @@ SPECIMENS: dict[str, tuple[Layer, Draw, str]] = {
     "Siamese": (Siamese(Sequential([Dense(3, 5), ReLU(), Dense(5, 2)])), real(3, 3), EXACT),
     "NeuMF": (NeuMF(7, 5, 3), ids(7, 5), EXACT),
 }
-
-
-def several(x: object) -> tuple:
-    return x if isinstance(x, tuple) else (x,)
 
 
 def cast(x, dtype):

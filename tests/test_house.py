@@ -134,7 +134,7 @@ def test_each_room_of_the_ground_floor_stands_alone(room: str, python, tmp_path:
         if name != room:
             remove(package, name)
     left = python("-c", IMPORT_ALL).split()
-    assert all(name.startswith(f"nnrec.{room}") for name in left)
+    assert left and all(name.startswith(f"nnrec.{room}") for name in left)
 
 
 def test_no_path_of_a_machine_is_in_the_repository() -> None:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 import nnrec.nn
 from nnrec import Composite, Dense, Dropout, Layer, LayerNorm, Normal, Sequential, check_gradients
-from tests.specimens import EXACT, SPECIMENS, Scene, assert_close, assert_same, parts_of, several
+from nnrec.nn.layers import several
+from tests.specimens import EXACT, SPECIMENS, Scene, assert_close, assert_same, parts_of
 
 pytestmark = pytest.mark.usefixtures("strict_arithmetic")
 specimens = pytest.mark.parametrize("name", SPECIMENS)

@@ -27,8 +27,8 @@ from nnrec import (
     Softmax,
     Tanh,
 )
-from nnrec.nn.layers import add_rows
-from tests.specimens import Scene, assert_close, assert_same, ids, real, several
+from nnrec.nn.layers import add_rows, several
+from tests.specimens import Scene, assert_close, assert_same, ids, real
 
 pytestmark = pytest.mark.usefixtures("strict_arithmetic")
 

@@ -132,7 +132,7 @@ def worked(sheet: Exercise, name: str, at: Index, style: Style) -> list[str]:
     """One entry with the numbers put in."""
     _, form, operands = sheet.formula(name)
     return [
-        style.symbol(name, at) if at else style.symbol(name),
+        style.symbol(name, at),
         style.show(numeric(parse(form), sheet.operands(operands), at)),
         style.number(decimals(sheet.trace.values[name][at], sheet.digits)),
     ]
