@@ -68,6 +68,7 @@ def main() -> int:
             mutants = random.Random(arguments.seed).sample(mutants, arguments.sample)
         judge.mutants = mutants
         options = ["-q", "-p", "no:cacheprovider", "--tb", "native", "-m", MARKS]
+        options += ["--deselect", BETWEEN]
         status = pytest.main([*options, *tests], plugins=[judge])
         return status or judge.report()
 
