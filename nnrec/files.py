@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from reprlib import repr as short
 from typing import Any
@@ -148,16 +149,25 @@ def plain(tree: JSON) -> dict[str, JSON]:
 
 
 def outline(tree: JSON, name: str = "model") -> Iterator[str]:
-    """An object of a tree with its values, in a line; below, further in, the objects it holds."""
+    """An object of a tree in a line, its arrays left out; below, further in, what it holds."""
     kind, parts = "", dict(enumerate(tree)) if isinstance(tree, list) else tree
     match tree:
         case {"$object": str(kind), "arguments": dict(given), "learned": dict(learned)}:
             parts = given | learned
-    held = {key: part for key, part in parts.items() if '"$object":' in json.dumps(part)}
-    told = ", ".join(f"{key}={short(part)}" for key, part in parts.items() if key not in held)
+    texts = {key: json.dumps(part) for key, part in parts.items()}
+    plain = [key for key, text in texts.items() if not re.search(r'"\$(?!tuple")', text)]
+    told = ", ".join(f"{key}={shown(parts[key])}" for key in plain)
     yield f"{name}: {kind}({told})" if kind else f"{name}: {told}".rstrip()
-    for key, part in held.items():
-        yield from (f"  {line}" for line in outline(part, str(key)))
+    for key in (key for key, text in texts.items() if '"$object":' in text):
+        yield from (f"  {line}" for line in outline(parts[key], str(key)))
+
+
+def shown(part: JSON) -> str:
+    """A part of a tree as Python writes it, with an end to long ones."""
+    match part:
+        case {"$tuple": list(values)}:
+            return short(tuple(values))
+    return short(part)
 
 
 def with_own(classes: Classes) -> dict[str, type]:

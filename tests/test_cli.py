@@ -157,6 +157,7 @@ def test_inspect_shows_question_figures_and_features(
     for text in ("NeuralClassifier", f"nnrec {nnrec.__version__}", "label: purchase\npositive: 1"):
         assert text in out
     assert "ROC AUC" in out and "OneHot(" in out and "3: Dense(inputs=" in out
+    assert "hidden=(" in out and "model.classes_: " in out and "$" not in out
 
 
 def test_inspect_and_predict_of_another_kind_of_model(
