@@ -80,7 +80,7 @@ class Case:
         return None if same else planted
 
 
-class Draw:
+class Feed:
     """Draws of one seed: what subjects are fed."""
 
     def __init__(self, seed: int):
@@ -235,7 +235,7 @@ def tanh_net(a: int, b: int, c: int, *rest: nn.Layer) -> list[nn.Layer]:
     return [nn.Dense(a, b), nn.Tanh(), nn.Dense(b, c), *rest]
 
 
-# Each row: (draw, n, a, b, c) -> subject, inputs and, of a loss or a network, the target.
+# Each row: (feed, n, a, b, c) -> subject, inputs and, of a loss or a network, the target.
 Row = Callable[..., tuple[Any, ...]]
 
 
@@ -267,15 +267,15 @@ COMPOSITES = {
 }
 
 LOSSES = {
-    "MSE": of_one_shape(nn.MSE(), Draw.real, Draw.real),
-    "MSE, mean form": of_one_shape(nn.MSE(mean=True), Draw.real, Draw.real),
-    "BinaryCrossEntropy": of_one_shape(nn.BinaryCrossEntropy(), Draw.share, Draw.share),
-    "CategoricalCrossEntropy": of_one_shape(nn.CategoricalCrossEntropy(), Draw.share, Draw.soft),
-    "SigmoidCrossEntropy": of_one_shape(nn.SigmoidCrossEntropy(), Draw.real, Draw.binary),
-    "SoftmaxCrossEntropy": of_one_shape(nn.SoftmaxCrossEntropy(), Draw.real, Draw.labels),
-    "SoftmaxCrossEntropy, soft": of_one_shape(nn.SoftmaxCrossEntropy(), Draw.real, Draw.soft),
-    "SoftmaxCrossEntropy, CSR": of_one_shape(nn.SoftmaxCrossEntropy(), Draw.real, Draw.csr),
-    "a custom one, two outputs": of_one_shape(GaussianLikelihood(), Draw.pair, Draw.real),
+    "MSE": of_one_shape(nn.MSE(), Feed.real, Feed.real),
+    "MSE, mean form": of_one_shape(nn.MSE(mean=True), Feed.real, Feed.real),
+    "BinaryCrossEntropy": of_one_shape(nn.BinaryCrossEntropy(), Feed.share, Feed.share),
+    "CategoricalCrossEntropy": of_one_shape(nn.CategoricalCrossEntropy(), Feed.share, Feed.soft),
+    "SigmoidCrossEntropy": of_one_shape(nn.SigmoidCrossEntropy(), Feed.real, Feed.binary),
+    "SoftmaxCrossEntropy": of_one_shape(nn.SoftmaxCrossEntropy(), Feed.real, Feed.labels),
+    "SoftmaxCrossEntropy, soft": of_one_shape(nn.SoftmaxCrossEntropy(), Feed.real, Feed.soft),
+    "SoftmaxCrossEntropy, CSR": of_one_shape(nn.SoftmaxCrossEntropy(), Feed.real, Feed.csr),
+    "a custom one, two outputs": of_one_shape(GaussianLikelihood(), Feed.pair, Feed.real),
 }
 
 NETWORKS = {
@@ -374,9 +374,9 @@ class Specimen:
         >>> SPECIMENS["MSE"].case(seed=3).check().ok
         True
         """
-        draw = Draw(seed)
-        rng = draw.rng
-        subject, inputs, *targets = self.draw(draw, *rng.permutation([2, 3, 5, 7]).tolist())
+        feed = Feed(seed)
+        rng = feed.rng
+        subject, inputs, *targets = self.draw(feed, *rng.permutation([2, 3, 5, 7]).tolist())
         inputs = inputs if isinstance(inputs, tuple) else (inputs,)
         target: Any = targets[0] if targets else None
         weight = rng.uniform(0.5, 2, target.shape[:1]) if targets and not plain else None
