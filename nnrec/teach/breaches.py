@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nnrec.nn import Add, Composite, Concatenate, Layer
-from nnrec.nn.layers import Array, Result
+from nnrec.nn.layers import Array, Result, several
 from nnrec.teach.planting import Call, in_call
 
 
@@ -110,7 +110,7 @@ def writes_into_output(call: Call) -> Result:
 
     def back(dy: Any, g: Array) -> Any:
         dx = real_back(dy, g)
-        for part in y if isinstance(y, tuple) else (y,):
+        for part in several(y):
             part *= 2
         return dx
 
@@ -127,7 +127,7 @@ def writes_into_dy(call: Call) -> Result:
 
     def back(dy: Any, g: Array) -> Any:
         dx = real_back(dy, g)
-        for part in dy if isinstance(dy, tuple) else (dy,):
+        for part in several(dy):
             part *= 2
         return dx
 

@@ -171,8 +171,7 @@ def claimed(student: Any, ours: Any, at: Point) -> Claims:
         return parameters(ours, last(student(lend(at.theta), *arrays, *batch)))
     if in_training(student):
         return observed(student, ours, at)
-    dy = at.dy if isinstance(at.dy, tuple) else (at.dy,)
-    dx, g = student(lend(at.theta), *arrays, *map(lend, dy))
+    dx, g = student(lend(at.theta), *arrays, *map(lend, several(at.dy)))
     return named("x", dx) | parameters(ours, g)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from nnrec import nn
 from nnrec.nn.arguments import Array, whole_number
+from nnrec.nn.layers import several
 from nnrec.teach.claims import written
 from nnrec.teach.diagnosis import Answer, Diagnosis, conclude, diagnose
 from nnrec.teach.styles import constant, decimals
@@ -141,7 +142,7 @@ class Exercise:
                 weights[paths[name[:-1]]] = value
             else:
                 plain[name] = np.asarray(value)
-        inputs = self.x if isinstance(self.x, tuple) else (self.x,)
+        inputs = several(self.x)
         digits = None if self.fractions else self.digits
         found = []
         if plain:

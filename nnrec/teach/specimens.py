@@ -377,10 +377,9 @@ class Specimen:
         feed = Feed(seed)
         rng = feed.rng
         subject, inputs, *targets = self.draw(feed, *rng.permutation([2, 3, 5, 7]).tolist())
-        inputs = inputs if isinstance(inputs, tuple) else (inputs,)
         target: Any = targets[0] if targets else None
         weight = rng.uniform(0.5, 2, target.shape[:1]) if targets and not plain else None
-        case = Case(subject, inputs, target, weight, seed=seed)
+        case = Case(subject, several(inputs), target, weight, seed=seed)
         if self.kind == "loss":
             return case
         layer: Any = getattr(subject, "layer", subject)
