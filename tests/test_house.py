@@ -33,7 +33,7 @@ def floors() -> list[list[str]]:
 @pytest.mark.parametrize(
     # The whole should be 10,000 and recommend 1,800; these say where they stand, and only fall.
     ("folder", "budget"),
-    [("nnrec", 19_133), ("nnrec/nn", 2_000), ("nnrec/recommend", 1_890)],
+    [("nnrec", 19_132), ("nnrec/nn", 2_000), ("nnrec/recommend", 1_890)],
 )
 def test_lines_are_within_budget(folder: str, budget: int) -> None:
     total = sum(map(lines, (PACKAGE.parent / folder).rglob("*.py")))

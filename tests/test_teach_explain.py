@@ -72,7 +72,7 @@ def test_the_documents_network_in_full() -> None:
 def lines_of(e: Explanation) -> list[tuple[str, tuple[int, ...], Any, Any]]:
     """Name, place, value and check of each entry that is written out."""
     return [
-        (shown.step.name, line.symbol[2] if len(line.symbol) > 2 else (), line)
+        (shown.step.name, line.symbol[2], line)
         for _, steps in e.sections()
         for shown in steps
         for line in shown.lines

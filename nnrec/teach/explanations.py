@@ -191,10 +191,9 @@ class Explanation:
         if numbers and numbers[0] == "num":
             numbers = None  # it is only passed on
         value, check = step.value[at], np.nan if step.check is None else step.check[at]
-        symbol = ("sym", step.name, at) if at else ("sym", step.name)
         agrees = difference(value, check) <= self.trace.tolerance(step)
         shown = ("num", check) if check == check else None
-        return Line(symbol, numbers, ("num", value), shown, agrees)
+        return Line(("sym", step.name, at), numbers, ("num", value), shown, agrees)
 
 
 def focused(trace: Trace, focus: str | None) -> dict[str, list[Index] | None]:
