@@ -146,7 +146,7 @@ def sizes(trace: Trace, digits: int) -> tuple[str, str] | None:
                 found.append((step, size))
     if len(found) < 2:
         return None
-    low = np.floor(np.log10(min(size for _, size in found))) - 0.0
+    low = np.floor(np.log10(min(size for _, size in found)))
     high = max(np.ceil(np.log10(max(size for _, size in found))), low + 1)
     left, right, row = 150.0, WIDTH - 110.0, 30
     parts, style = [], Text(digits)
