@@ -16,6 +16,7 @@ import numpy as np
 from nnrec.data.interactions import Interactions
 from nnrec.nn.arguments import Array, Described, real_number, whole_number
 
+# Arguments of models: the least of whole numbers, and what other numbers, from 0 on, are below.
 LEAST = dict.fromkeys(("dim", "hidden", "negatives", "epochs", "batch_size", "window"), 1)
 LEAST |= {"neighbours": 1, "n": 1, "verbose": 0}
 BELOW = dict.fromkeys(("l2", "learning_rate", "user_rate", "frequency", "beta", "recency"), inf)
@@ -57,8 +58,7 @@ class ScoringModel(Described):
                 if name in self.positive and value == 0:
                     raise ValueError(f"{owner}: {name}={value!r}, expected a number > 0")
             elif name in self.choices and value not in self.choices[name]:
-                expected = f"expected one of {self.choices[name]}"
-                raise ValueError(f"{owner}: {name}={value!r}, {expected}")
+                raise ValueError(f"{owner}: {name}={value!r}, expected one of {self.choices[name]}")
             elif isinstance(parameter.default, bool) and not isinstance(value, bool):
                 raise ValueError(f"{owner}: {name}={value!r}, expected True or False")
 
