@@ -283,14 +283,16 @@ def add_rows(table: Array, ids: Array, rows: Array) -> None:
         np.add.at(table, ids, rows)
     elif (ids[1:] > ids[:-1]).all():  # no id stands twice
         table[ids] += rows
+    elif len(table) > len(ids):
+        distinct, places = np.unique(ids, return_inverse=True)
+        sums = np.zeros((len(distinct), rows.shape[1]), rows.dtype)
+        add_rows(sums, places, rows)
+        table[distinct] += sums
     else:
-        from scipy.sparse import csr_array
+        from scipy.sparse import csc_array
 
-        # NumPy sorts 16-bit integers by radix, ten times faster than it compares longer ones.
-        order = np.argsort(ids.astype(np.uint16) if len(table) <= 65536 else ids, kind="stable")
-        ordered, ones = ids[order], np.ones(len(ids), rows.dtype)
-        first = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
-        table[ordered[first]] += csr_array((ones, order, np.append(first, len(ids)))) @ rows
+        ones = np.ones(n := len(ids), rows.dtype)
+        table += csc_array((ones, ids, np.arange(n + 1)), shape=(len(table), n)) @ rows
 
 
 class LayerNorm(Layer):
@@ -325,8 +327,7 @@ class LayerNorm(Layer):
         centred = x - mean(x)
         spread = np.sqrt(mean(centred * centred) + self.epsilon)
         normed = centred / spread
-        y = normed * gain
-        y += b
+        y = normed * gain + b
 
         def back(dy: Array, g: Array) -> Array:
             dgain, db = self.split(g)

@@ -23,21 +23,16 @@ from nnrec.recommend.scoring import check_fitted
 WIDEST = 64  # units of the tower's last layer, at most
 
 
-class AddRows(nn.Layer):
-    """y = a[i] + b[j] (n, d): rows of a and b by places i, j (n,);  da[i] += dy, db[j] += dy."""
+class Rows(nn.Layer):
+    """y = a[i] (n, d): rows of a by their places i (n,);  da[i] += dy."""
 
-    def __call__(
-        self, theta: Array, a: Array, i: Array, b: Array, j: Array, rng: Rng = None
-    ) -> Result:
-        def back(dy: Array, g: Array) -> tuple[Array, None, Array, None]:
-            da, db = np.zeros_like(a), np.zeros_like(b)
+    def __call__(self, theta: Array, a: Array, i: Array, rng: Rng = None) -> Result:
+        def back(dy: Array, g: Array) -> tuple[Array, None]:
+            da = np.zeros_like(a)
             add_rows(da, i, dy)
-            add_rows(db, j, dy)
-            return da, None, db, None
+            return da, None
 
-        y = a.take(i, axis=0)
-        y += b.take(j, axis=0)
-        return y, back
+        return a.take(i, axis=0), back
 
 
 class Fusion(nn.Composite):
@@ -45,8 +40,7 @@ class Fusion(nn.Composite):
 
     def __init__(self, users: int, items: int, dim: int, dropout: float):
         self.users, self.items, self.dim, self.dropout = users, items, dim, dropout
-        small, unit = nn.Normal(0.05), [nn.ReLU(), nn.Dropout(dropout)]
-        last = min(dim, WIDEST)
+        small, unit, last = nn.Normal(0.05), [nn.ReLU(), nn.Dropout(dropout)], min(dim, WIDEST)
         super().__init__(
             user=nn.Embedding(users, dim, small),
             item=nn.Embedding(items, dim, small),
@@ -55,7 +49,8 @@ class Fusion(nn.Composite):
             tower_item=nn.Embedding(items, 2 * last, small),
             from_user=nn.Dense(2 * last, 2 * last),
             from_item=nn.Dense(2 * last, 2 * last),
-            add_rows=AddRows(),
+            rows=Rows(),
+            add=nn.Add(),
             tower=nn.Sequential([*unit, nn.Dense(2 * last, last), *unit]),
             both=nn.Concatenate(),
             out=nn.Dense(dim + last, 1),
@@ -63,28 +58,32 @@ class Fusion(nn.Composite):
 
     def __call__(self, theta: Array, users: Array, items: Array, rng: Rng = None) -> Result:
         on = self.bind(theta, rng)
-        p, back_p = on.user(users)
-        q, back_q = on.item(items)
-        product, back_product = on.multiply(p, q)
         user, at_user = np.unique(users, return_inverse=True)
         item, at_item = np.unique(items, return_inverse=True)
+        p, back_p = on.user(user)
+        q, back_q = on.item(item)
+        rows_p, back_rows_p = on.rows(p, at_user)
+        rows_q, back_rows_q = on.rows(q, at_item)
+        product, back_product = on.multiply(rows_p, rows_q)
         u, back_u = on.tower_user(user)
         i, back_i = on.tower_item(item)
         z_u, back_z_u = on.from_user(u)
         z_i, back_z_i = on.from_item(i)
-        z, back_z = on.add_rows(z_u, at_user, z_i, at_item)
+        rows_u, back_rows_u = on.rows(z_u, at_user)
+        rows_i, back_rows_i = on.rows(z_i, at_item)
+        z, back_z = on.add(rows_u, rows_i)
         h, back_h = on.tower(z)
         both, back_both = on.both(product, h)
         y, back_y = on.out(both)
 
         def back(dy: Array, g: Array) -> None:
             d_product, dh = back_both(back_y(dy, g), g)
-            dz_u, _, dz_i, _ = back_z(back_h(dh, g), g)
-            back_i(back_z_i(dz_i, g), g)
-            back_u(back_z_u(dz_u, g), g)
+            dz_u, dz_i = back_z(back_h(dh, g), g)
+            back_i(back_z_i(back_rows_i(dz_i, g)[0], g), g)
+            back_u(back_z_u(back_rows_u(dz_u, g)[0], g), g)
             dp, dq = back_product(d_product, g)
-            back_q(dq, g)
-            back_p(dp, g)
+            back_q(back_rows_q(dq, g)[0], g)
+            back_p(back_rows_p(dp, g)[0], g)
 
         return y, back
 
