@@ -27,7 +27,7 @@ from nnrec import (
     Optimizer,
     RMSProp,
 )
-from nnrec.nn.optimizers import BLOCK
+from nnrec.nn.optimizers import BLOCK, Segment
 from tests.trainings import Linear
 
 Number = dict[str, float]
@@ -205,6 +205,23 @@ def test_long_vectors_step_like_their_parts(rule, settings) -> None:
         for a, b in zip(ends, ends[1:])
     ]
     np.testing.assert_array_equal(whole, np.concatenate(parts))
+
+
+@each_rule
+def test_many_rows_step_like_few(rule, settings) -> None:
+    """A step works through a table in blocks; each row must step as if it stood alone."""
+    width, count = 997, 2 * BLOCK // 997 + 7
+    theta, gradients = problem(3, size=width * count, steps=3)
+    few, many = theta.copy(), theta.copy()
+    parts, whole = (rule(0.03, weight_decay=0.1, clip_norm=1.0, **settings) for _ in range(2))
+    for i, g in enumerate(gradients):
+        rows = np.arange(14 - 7 * i, count)  # whose own counts come to differ
+        table = Segment(0, g.size, 0.03, rows, width)
+        whole.step(many, g, [table], [table.numbers(g)])
+        cut = np.split(rows, [1, 61, 71])
+        parts.step(few, g, [Segment(0, g.size, 0.03, some, width) for some in cut])
+    np.testing.assert_allclose(many, few, rtol=1e-12)
+    assert (many != theta).all()
 
 
 @pytest.mark.lesson_5

@@ -201,8 +201,7 @@ class Network:
 
     def segments(self, optimizer: Optimizer, rows: Mapping[str, Array]) -> list[Segment]:
         """The parts of θ that a step touches: all but the frozen; of the tables in rows, these."""
-        rates: Any = optimizer.learning_rate
-        rates = rates if isinstance(rates, Mapping) else {"*": rates}
+        rates: Any = r if isinstance(r := optimizer.learning_rate, Mapping) else {"*": r}
         segments: list[Segment] = []
         for name, (start, stop, shape) in self.layer.places.items():
             rate = next((rates[key] for key in rates if fnmatchcase(name, key)), None)

@@ -4,7 +4,7 @@ The document's w ← w − α ∂E/∂w (equations 8 and 9) and its relatives, u
 """
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import cos, inf, pi, sqrt
 from typing import Any
@@ -74,8 +74,8 @@ class Optimizer(Described):
         below = 1 if name in ("rho", "beta1", "beta2") else inf
         return real_number(type(self).__name__, name, value, below=below)
 
-    def step(self, theta: Array, g: Array, segments: Sequence[Segment] | None = None) -> None:
-        """One step on the whole of θ, or on the segments alone; θ and g are 1-D, of one shape."""
+    def step(self, theta: Array, g: Array, segments: Any = None, grads: Any = None) -> None:
+        """One step on θ (1-D, as is g), or on its segments alone; grads: their numbers of g."""
         if theta.shape != g.shape or theta.ndim != 1:
             raise ValueError(f"{self!r}: θ has shape {theta.shape} and g {g.shape}, expected one")
         if segments is None:
@@ -83,42 +83,41 @@ class Optimizer(Described):
                 raise ValueError(f"{self!r}: rates by parameter path need Network.fit")
             segments = [Segment(0, theta.size, self.learning_rate)]
         if not self.slots:
-            self.slots = {name: np.zeros_like(theta) for name in self.slot_names}
+            self.slots = {name: np.zeros(theta.shape, theta.dtype) for name in self.slot_names}
         if any(slot.shape != theta.shape for slot in self.slots.values()):
             raise ValueError(f"{self!r} has stepped a θ of another size; take a fresh optimiser")
+        grads = [segment.numbers(g) for segment in segments] if grads is None else grads
         scale = 1.0
         if self.clip_norm is not None:
-            norm = sqrt(sum(np.square(s.numbers(g), dtype=float).sum() for s in segments))
+            norm = sqrt(sum(np.square(grad, dtype=float).sum() for grad in grads))
             scale = self.clip_norm / (max(norm, self.clip_norm) or 1)
-        vectors = (g, theta, *self.slots.values())
-        for segment in segments:
+        for segment, grad in zip(segments, grads):
             rate = segment.rate(self.steps) if callable(segment.rate) else segment.rate
             rate = real_number(type(self).__name__, "learning_rate", rate)
-            for at, t in self.counted(segment):
-                rows = segment.rows is not None
-                parts = [segment.numbers(a) if rows else a[at] for a in vectors]
-                grad, part, *slots = parts
-                grad = self.decayed(part, grad if scale == 1 else grad * scale)
-                self.update(part, grad, *slots, rate=rate, t=t)
-                if rows:  # the parts are copies, and go back into the table
-                    for vector, stepped in zip(vectors[1:], parts[1:]):
-                        segment.of(vector)[at] = stepped
+            vectors = [segment.of(vector) for vector in (theta, *self.slots.values())]
+            rows, t = segment.rows, self.counted(segment, len(vectors[0]))
+            size = BLOCK if rows is None else max(1, BLOCK // segment.width)
+            for first in range(0, len(grad), size):
+                block = slice(first, first + size)
+                at = block if rows is None else rows[block]
+                parts = [a[at] if rows is None else a.take(at, axis=0) for a in vectors]
+                d = self.decayed(parts[0], grad[block] if scale == 1 else grad[block] * scale)
+                self.update(parts[0], d, *parts[1:], rate=rate, t=t if rows is None else t[block])
+                for vector, stepped in zip(vectors, parts) if rows is not None else ():
+                    vector[at] = stepped  # of a table the parts are copies
         self.steps += 1
 
-    def counted(self, segment: Segment) -> Iterator[tuple[Any, Any]]:
-        """Where a step works in θ, and as which step: block by block, or on the rows of a table."""
+    def counted(self, segment: Segment, size: int) -> Any:
+        """As which step this is: a number; for rows of a table, which count their own, a column."""
         if segment.rows is None:
             for start, counts in self.row_steps.items():
                 if segment.start <= int(start) < segment.stop:
                     counts += 1
-            for first in range(segment.start, segment.stop, BLOCK):
-                yield slice(first, min(first + BLOCK, segment.stop)), self.steps + 1
-        else:  # rows count their own steps
-            if (table := str(segment.start)) not in self.row_steps:
-                size = (segment.stop - segment.start) // segment.width
-                self.row_steps[table] = np.full(size, self.steps)
-            self.row_steps[table][segment.rows] += 1
-            yield segment.rows, self.row_steps[table][segment.rows][:, None]
+            return self.steps + 1
+        if (table := str(segment.start)) not in self.row_steps:
+            self.row_steps[table] = np.full(size, self.steps)
+        self.row_steps[table][segment.rows] += 1
+        return self.row_steps[table][segment.rows][:, None]
 
     def decayed(self, theta: Array, g: Array) -> Array:
         """g with the decay as an L2 term, g + λθ; g itself where there is none."""

@@ -250,7 +250,8 @@ def fit(
             raise TypeError(f"fit: callback {callback!r} is no function and has no on_epoch")
     told = [*callbacks, Progress()] if verbose else callbacks
     given = {"source": source, "validation_data": validation_data, "metrics": metrics}
-    run, g = Run(network, optimizer, epochs, told, given), np.zeros_like(network.theta)
+    run = Run(network, optimizer, epochs, told, given)
+    g = np.zeros(network.layer.size, network.dtype)
     evaluate: Any = network.evaluate
     np.empty(31 << 20, np.uint8)  # freed at once: glibc then keeps the pages that a step frees
     try:
@@ -295,11 +296,12 @@ def train_epoch(run: Run, g: Array, ready: bool) -> float:
         run.step += 1
         value, _, _ = quiet.run(network.backprop, batch, theta, draws, g, layer)
         quiet.run(network.penalties, theta, rows, g)
-        if not (isfinite(value) and all(finite(segment.numbers(g)) for segment in segments)):
+        grads = [segment.numbers(g) for segment in segments]
+        if not (isfinite(value) and all(map(finite, grads))):
             draws.bit_generator.state = before
             bad = quiet.run(first_bad_part, network, batch, draws)
             raise FloatingPointError(f"epoch {run.epoch + 1}, step {run.step}: {bad}")
-        quiet.run(optimizer.step, theta, g, segments)
+        quiet.run(optimizer.step, theta, g, segments, grads)
         for name, part in network.parameters(g).items() if rows else [("", g)]:
             part[rows.get(name, slice(None))] = 0
         share = batch[0][0].shape[0] if batch[2] is None else float(batch[2].sum())
