@@ -67,6 +67,11 @@ def neumf(settings: dict[str, Any]) -> Contestant:
     return work, lambda: {"loss": losses[0]}
 
 
+def neumf_own_tables(settings: dict[str, Any]) -> Contestant:
+    """The same steps with a table of the log's own users."""
+    return neumf({name: value for name, value in settings.items() if name != "users"})
+
+
 def neumf_bare(settings: dict[str, Any]) -> Contestant:
     """The products of the tower, 4d-2d-d, and of the output, each forward and back."""
     rng, n = np.random.default_rng(0), settings["batch"]

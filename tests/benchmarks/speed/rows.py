@@ -92,7 +92,8 @@ ROWS = [
         "NeuMF with tables of 10⁶ users",
         "recommenders",
         "s a step",
-        ["neumf", "neumf_bare", "neumf_torch"],  # dense, Adam would take a second for a step
+        # dense, Adam would take a second for a step
+        ["neumf", "neumf_own_tables", "neumf_bare", "neumf_torch"],
         [{"batch": 256, "steps": 1600, "users": 10**6}],
         rounds=5,
         ours="neumf",
