@@ -10,7 +10,7 @@ Here are the document's equations 1 to 5, and what it leaves out: ∂E/∂W = x�
 
 import copy
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from math import prod
 from typing import Any, Self
 
@@ -24,6 +24,7 @@ Shape = tuple[int, ...]
 Rng = Generator | None
 Back = Callable[[Any, Array], Any]
 Result = tuple[Any, Back]
+ones = lru_cache(maxsize=4)(np.ones)  # kept from step to step; not to be written into
 
 
 class Layer(Described):
@@ -129,7 +130,7 @@ class Dense(Layer):
         def back(dy: Array, g: Array) -> Array | None:
             dW, db = self.split(g)
             dW += x.T @ dy
-            db += np.ones(len(dy), dy.dtype) @ dy
+            db += ones(len(dy), dy.dtype) @ dy
             if not self.data_gradient or not isinstance(x, np.ndarray):
                 return None
             return dy @ W.T if self.outputs > 1 else dy * W.T  # BLAS is slow with one column

@@ -292,8 +292,7 @@ def train_epoch(run: Run, g: Array, ready: bool) -> float:
         batch = (*given, None)[:3] if ready else network.batch(*given)
         rows = layer.rows(*batch[0])
         segments = network.segments(optimizer, rows) if rows else dense
-        before = draws.bit_generator.state
-        run.step += 1
+        before, run.step = draws.bit_generator.state, run.step + 1
         value, _, _ = quiet.run(network.backprop, batch, theta, draws, g, layer)
         quiet.run(network.penalties, theta, rows, g)
         grads = [segment.numbers(g) for segment in segments]
