@@ -38,4 +38,7 @@ def test_noise_drops_items_and_keeps_the_target() -> None:
     assert not rest and (whole.toarray() == 1).all()
     assert abs((thin.toarray() > 0).mean() - 0.75) < 0.02
     assert np.allclose(np.linalg.norm(thin.toarray(), axis=1), 1, atol=1e-6)
+    assert thin.nnz == np.count_nonzero(thin.toarray()) < x.nnz
+    ((kept, _),) = Noisy(x, 0.25, 128, in_batch=True)(np.random.default_rng(0))
+    assert kept.nnz == x.nnz and (kept != thin).nnz == 0
     assert not unit_rows(csr_array((2, 3), dtype=np.float32)).toarray().any()

@@ -19,7 +19,7 @@ class Noisy:
     """Users' histories thinned, each row scaled to length 1, with the whole histories as targets.
 
     Each item is dropped with probability `dropout`; users without any item are left out.
-    in_batch: targets are of the batch's different items alone, in rising order.
+    in_batch: targets are of the batch's items alone, in rising order; x has the dropped as zeros.
 
     >>> log = Interactions.from_columns([1, 1, 2], ["a", "b", "b"])
     >>> x, y = next(Noisy(log.csr(), dropout=0.5, batch_size=2)(rng=6))
@@ -38,6 +38,8 @@ class Noisy:
             target = self.histories[order[start : start + self.batch_size]]
             x = target.copy()
             x.data *= rng.random(len(x.data), np.float32) >= self.dropout
+            if not self.in_batch:
+                x.eliminate_zeros()
             whole = target[:, np.unique(target.indices)] if self.in_batch else target
             yield unit_rows(x), whole
 
@@ -82,14 +84,12 @@ class NextItems:
         first = np.maximum(self.starts[users], before - self.window)
         length = before - first
         row = np.repeat(np.arange(len(users)), length)
-        ends = np.cumsum(length)
-        place = np.arange(len(row)) - np.repeat(ends - length, length)
+        place = np.arange(len(row)) - np.repeat(np.cumsum(length) - length, length)
         age = np.repeat(length, length) - 1 - place
         weight = self.recency ** (age if self.ordered else np.zeros(len(age)))
         weight /= np.bincount(row, weight, len(users))[row]
         at = self.items[np.repeat(first, length) + place]
-        shape = (len(users), self.n_items)
-        return csr_array((weight.astype(np.float32), (row, at)), shape=shape)
+        return csr_array((weight.astype(np.float32), (row, at)), shape=(len(users), self.n_items))
 
     def __call__(self, rng: Any = 0) -> Iterator[tuple[Any, Array]]:
         from scipy.sparse import hstack
