@@ -164,10 +164,8 @@ def outline(tree: JSON, name: str = "model") -> Iterator[str]:
 
 def shown(part: JSON) -> str:
     """A part of a tree as Python writes it, with an end to long ones."""
-    match part:
-        case {"$tuple": list(values)}:
-            return short(tuple(values))
-    return short(part)
+    values = part.get("$tuple") if isinstance(part, dict) else None
+    return short(tuple(values) if isinstance(values, list) else part)
 
 
 def with_own(classes: Classes) -> dict[str, type]:

@@ -95,6 +95,18 @@ def test_fold_in_scores_like_a_trained_user() -> None:
         MatrixFactorization(dim=2, loss="bpr", epochs=1).fit(log).score_histories(log.csr())
 
 
+@pytest.mark.parametrize("loss", ["all_items", "softmax"])
+def test_tau_takes_a_part_of_the_prior_logit_off_the_scores(loss: str) -> None:
+    log = random_log()
+    plain, adjusted = (MatrixFactorization(3, loss, tau=t, epochs=2).fit(log) for t in (0.0, 0.7))
+    assert np.array_equal(plain.network.theta, adjusted.network.theta)
+    X = log.csr().toarray()
+    prior = np.log((X.sum(axis=0) + 0.5) / (8 * X.sum() / log.n_items))
+    for asked, given in (("score_all", np.arange(log.n_users)), ("score_histories", log.csr())):
+        apart = getattr(adjusted, asked)(given) - getattr(plain, asked)(given)
+        assert np.allclose(apart, -0.7 * prior, atol=1e-5)
+
+
 def test_ratings_are_predicted_to_the_noise() -> None:
     train, test = ratings(noise=0.3)
     model = MatrixFactorization(2, "squared", l2=0.05, epochs=50, learning_rate=0.03).fit(train)

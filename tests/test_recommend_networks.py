@@ -30,8 +30,8 @@ class TestSoftmaxFactors(TestAllItems):
     model = staticmethod(fast(MatrixFactorization, loss="softmax"))
 
 
-class TestWeightedUsers(TestAllItems):
-    model = staticmethod(fast(MatrixFactorization, beta=0.5))
+class TestWeightedUsersAndPrior(TestAllItems):
+    model = staticmethod(fast(MatrixFactorization, beta=0.5, tau=0.1))
 
 
 class TestLogisticFactors(ModelContract):
@@ -89,6 +89,7 @@ def test_arguments_are_checked(model) -> None:
             ("negatives", 0),
             ("user_rate", -1),
             ("frequency", -1),
+            ("tau", -1),
         ],
         NeuMF: [("dropout", 1.0), ("negatives", True), ("pretrain", "yes")],
         AutoEncoder: [

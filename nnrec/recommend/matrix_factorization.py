@@ -196,13 +196,13 @@ class MatrixFactorization(NetworkModel):
     dim: factors.  l2: λ; on pairs λ/2 (‖p_u‖² + ‖q_i‖² + …) for each event.  negatives: K, expected
     or drawn, for each positive (bpr draws one).  Under the losses over all items: frequency, ν in
     λ_u = λ (1 + K) n̄ (n_u / n̄)^ν, n̄ the mean of n_u, and for items alike; beta, β, each user
-    weighing n_u^−β, so that at 1 all weigh the same in the items' factors; user_rate, how many
-    times the items' learning rate the users' is, as their factors take one step an epoch.
+    weighing n_u^−β, so that at 1 all weigh the same in the items' factors; tau, τ, taking τ times
+    the prior logit off the scores in the end (Menon et al., ICLR 2021); user_rate, how many times
+    the items' learning rate the users' is, as their factors take one step an epoch.
     implicit: under "squared" what a user has rated, and who an item, tells too (`Factors`; SVD++
     has the users' half: Koren, KDD 2008).
 
-    New users get factors of their own, the items held still: a convex problem.  Under "all_items"
-    and "softmax" only.
+    Under these two losses new users get factors of their own, by a convex problem.
 
     >>> log = Interactions.from_columns([1, 1, 2, 2, 3], ["a", "b", "a", "b", "c"])
     >>> model = MatrixFactorization(dim=4, epochs=30, l2=0.001).fit(log)
@@ -221,6 +221,7 @@ class MatrixFactorization(NetworkModel):
         l2: float = 0.004,
         frequency: float = 0.75,
         beta: float = 0.0,
+        tau: float = 0.0,
         negatives: int = 8,
         epochs: int = 20,
         batch_size: int = 256,
@@ -231,7 +232,7 @@ class MatrixFactorization(NetworkModel):
         verbose: int = 0,
     ):
         self.dim, self.loss, self.l2, self.frequency, self.beta = dim, loss, l2, frequency, beta
-        self.negatives, self.epochs, self.batch_size = negatives, epochs, batch_size
+        self.tau, self.negatives, self.epochs, self.batch_size = tau, negatives, epochs, batch_size
         self.learning_rate, self.user_rate, self.implicit = learning_rate, user_rate, implicit
         self.rng, self.verbose = rng, verbose
         self.check_arguments()
@@ -250,8 +251,7 @@ class MatrixFactorization(NetworkModel):
                 raise ValueError(f"{self!r}.fit: the interactions have no values to predict")
             self.offset = float(log.values.mean())
             pairs, values = (log.user_index, log.item_index), log.values - self.offset
-            histories = log.csr() if self.implicit else None
-            layer = Factors(users, items, self.dim, True, histories)
+            layer = Factors(users, items, self.dim, True, log.csr() if self.implicit else None)
             network = nn.Network(layer, nn.MSE(), rng=self.rng, penalty=penalty)
             return network, nn.Batches(pairs, values, batch_size=self.batch_size), len(log)
         layer = Factors(users, items, self.dim, user_bias=False)
@@ -266,7 +266,7 @@ class MatrixFactorization(NetworkModel):
         return network, lambda rng: ((x, np.ones(len(x[0]))) for x, _ in triples(rng)), rows
 
     def _all_items(self, histories: Any) -> tuple[nn.Network, Any, int]:
-        """The biases begin at the logit of the item's share of positives."""
+        """The biases begin at the logit of the item's share of positives, their prior."""
         users, items = histories.shape
         n_u = np.diff(histories.indptr)
         weight = (np.maximum(n_u, 1) / max(n_u.min(), 1)) ** -self.beta
@@ -278,7 +278,9 @@ class MatrixFactorization(NetworkModel):
         item_l2 = self.l2 / users * uses**self.frequency * uses.mean() ** rest
         loss = AllItemsLoss(self.negatives, user_l2, self.frequency, item_l2, softmax)
         network = nn.Network(AllItems(users, items, self.dim), loss, rng=self.rng)
-        network.parameters()["item.b"][:] = np.log((n_j + 0.5) / per_item)
+        prior = np.log((n_j + 0.5) / per_item)
+        network.parameters()["item.b"][:] = prior
+        self.offset = (-self.tau * prior).astype(np.float32)
         return network, nn.Batches(np.arange(users), histories, weight, self.batch_size), users
 
     def rates(self) -> dict[str, tuple[float, float]]:
@@ -306,7 +308,7 @@ class MatrixFactorization(NetworkModel):
         """For "squared" the mean and the user's bias are in it: the estimated values."""
         Q, p, at = self.item_factors, self.network.parameters(), np.asarray(users)
         scores: Array = self._vectors("user", at) @ Q.T
-        scores += p["item.b"] if "item.b" in p else p["item_bias.E"][:, 0]
+        scores += p["item.b"] + self.offset if "item.b" in p else p["item_bias.E"][:, 0]
         if "user_bias.E" in p:
             scores += p["user_bias.E"][at] + self.offset
         return scores
@@ -331,7 +333,6 @@ class MatrixFactorization(NetworkModel):
         rate, _ = self.rates()["user.*"]
         falling = nn.LinearDecay(rate, self.epochs * -(-n // self.batch_size), 0.03 * rate)
         source = nn.Batches(np.arange(n), histories, batch_size=self.batch_size)
-        network.fit(
-            source, optimizer=nn.Adam(falling, beta2=self.beta2), epochs=self.epochs, verbose=0
-        )
-        return np.asarray(p["user.E"] @ Q.T + b)
+        adam = nn.Adam(falling, beta2=self.beta2)
+        network.fit(source, optimizer=adam, epochs=self.epochs, verbose=0)
+        return np.asarray(p["user.E"] @ Q.T + (b + self.offset))

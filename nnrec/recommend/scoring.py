@@ -20,7 +20,7 @@ from nnrec.nn.arguments import Array, Described, real_number, whole_number
 LEAST = dict.fromkeys(("dim", "hidden", "negatives", "epochs", "batch_size", "window"), 1)
 LEAST |= {"neighbours": 1, "n": 1, "verbose": 0}
 BELOW = dict.fromkeys(("l2", "learning_rate", "user_rate", "frequency", "beta", "recency"), inf)
-BELOW |= dict.fromkeys(("temperature", "kappa", "unobserved", "shrink"), inf)
+BELOW |= dict.fromkeys(("temperature", "kappa", "unobserved", "shrink", "tau"), inf)
 BELOW |= {"dropout": 1.0, "share": 1.0}
 
 
