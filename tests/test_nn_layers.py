@@ -176,7 +176,7 @@ def test_adding_rows_is_numpys_add_at(ids: list[int], count: int) -> None:
     assert_close(table, expected)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
 @pytest.mark.parametrize("count", [7, 70_001])
 def test_adding_rows_keeps_their_order(count: int, dtype: str) -> None:
     """Into zeros it is NumPy's add.at bit for bit: each id's rows in turn, in their own dtype."""
