@@ -251,7 +251,7 @@ def fit(
     told = [*callbacks, Progress()] if verbose else callbacks
     given = {"source": source, "validation_data": validation_data, "metrics": metrics}
     run = Run(network, optimizer, epochs, told, given)
-    g = np.zeros(network.layer.size, network.dtype)
+    g = np.zeros(network.theta.shape, network.dtype)
     evaluate: Any = network.evaluate
     np.empty(31 << 20, np.uint8)  # freed at once: glibc then keeps the pages that a step frees
     try:
