@@ -60,7 +60,7 @@ FACTORS: dict[str, dict[str, Any]] = {
     "last": {"dim": 128, "l2": 0.006, "batch_size": 64, "tau": [0.0, 0.05, 0.1, 0.2, 0.3, 0.4]},
 }
 BLEND: dict[str, dict[str, Any]] = {
-    "ncf": {"weight": [6.0, 12.0], "tau": [0.3, 0.1, 0.2, 0.4]},
+    "ncf": {"weight": [6.0, 12.0], "tau": [0.2, 0.1, 0.3, 0.4]},
     "m1": {"weight": [6.0, 12.0, 20.0], "tau": 0.0},
 }
 DENOISING: dict[str, dict[str, Any]] = {
