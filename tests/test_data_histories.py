@@ -33,12 +33,16 @@ def test_without_times_a_history_is_all_but_the_label() -> None:
 
 
 def test_noise_drops_items_and_keeps_the_target() -> None:
-    x = csr_array(np.ones((101, 53), np.float32))
+    x = csr_array(np.eye(103, 101, -1, np.float32) @ np.ones((101, 53), np.float32))
     (thin, whole), *rest = Noisy(x, 0.25, 128)(np.random.default_rng(0))
-    assert not rest and (whole.toarray() == 1).all()
+    assert not rest and np.array_equal(whole.toarray(), np.ones((101, 53))), "nobody without any"
     assert abs((thin.toarray() > 0).mean() - 0.75) < 0.02
     assert np.allclose(np.linalg.norm(thin.toarray(), axis=1), 1, atol=1e-6)
     assert thin.nnz == np.count_nonzero(thin.toarray()) < x.nnz
     ((kept, _),) = Noisy(x, 0.25, 128, in_batch=True)(np.random.default_rng(0))
     assert kept.nnz == x.nnz and (kept != thin).nnz == 0
     assert not unit_rows(csr_array((2, 3), dtype=np.float32)).toarray().any()
+    for dtype in (bool, np.int8, np.int64, np.float32):
+        found = unit_rows(csr_array(np.array([[1, 1, 0, 1, 1], [0, 0, 0, 1, 0]], dtype)))
+        assert found.toarray().tolist() == [[0.5, 0.5, 0, 0.5, 0.5], [0, 0, 0, 1, 0]]
+        assert found.dtype in (np.float32, np.float64)

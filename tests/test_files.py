@@ -399,6 +399,14 @@ def test_describe_stands_what_save_does_not_write(part, value, message, tmp_path
             describe(tmp_path / "one")
 
 
+def test_an_outline_tells_of_names_that_begin_with_a_dollar(tmp_path: Path) -> None:
+    names = ["$price", 'a "$b":', "plain"]
+    columns = {name: np.arange(31.0) ** i for i, name in enumerate(names)}
+    save(Features().fit(Table(columns)), tmp_path / "one")
+    text = "\n".join(describe(tmp_path / "one")["outline"])
+    assert all(f"name={name!r}, sources={[name]!r}" in text for name in names)
+
+
 def test_describe_is_plain_json(tmp_path: Path) -> None:
     save(network(), tmp_path / "net")
     assert json.loads(json.dumps(describe(tmp_path / "net")))["metrics"] == {}

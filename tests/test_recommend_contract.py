@@ -142,6 +142,8 @@ class ModelContract:
         if self.exact_fold_in:
             expected = model.score_all(np.arange(log.n_users))
             assert np.allclose(found, expected, rtol=1e-4, atol=1e-5)
+        for dtype in (bool, np.int64, np.float64):
+            assert np.allclose(model.score_histories(histories.astype(dtype)), found, atol=1e-5)
         nobody = model.score_histories(histories[:2] * 0)
         assert nobody.shape == (2, log.n_items) and np.isfinite(nobody).all()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 from nnrec import L2, MSE, Network, storage
 from nnrec.data.interactions import Interactions, align
@@ -95,16 +96,48 @@ def test_fold_in_scores_like_a_trained_user() -> None:
         MatrixFactorization(dim=2, loss="bpr", epochs=1).fit(log).score_histories(log.csr())
 
 
+@pytest.mark.parametrize("beta", [0.0, 0.7])
 @pytest.mark.parametrize("loss", ["all_items", "softmax"])
-def test_tau_takes_a_part_of_the_prior_logit_off_the_scores(loss: str) -> None:
-    log = random_log()
-    plain, adjusted = (MatrixFactorization(3, loss, tau=t, epochs=2).fit(log) for t in (0.0, 0.7))
+def test_tau_takes_a_part_of_the_prior_logit_off_the_scores(loss: str, beta: float) -> None:
+    log, settings = random_log(), {"beta": beta, "epochs": 2}
+    plain, adjusted = (MatrixFactorization(3, loss, tau=t, **settings).fit(log) for t in (0.0, 0.7))
     assert np.array_equal(plain.network.theta, adjusted.network.theta)
-    X = log.csr().toarray()
+    n_u = np.diff(log.csr().indptr)
+    X = log.csr().toarray() * (n_u**-beta / (n_u**-beta).mean())[:, None]
     prior = np.log((X.sum(axis=0) + 0.5) / (8 * X.sum() / log.n_items))
     for asked, given in (("score_all", np.arange(log.n_users)), ("score_histories", log.csr())):
         apart = getattr(adjusted, asked)(given) - getattr(plain, asked)(given)
         assert np.allclose(apart, -0.7 * prior, atol=1e-5)
+
+
+@pytest.mark.parametrize("setting", ["beta", "tau"])
+@pytest.mark.parametrize("loss", ["logistic", "bpr", "squared"])
+def test_what_only_the_losses_over_all_items_know_is_refused(loss: str, setting: str) -> None:
+    with pytest.raises(ValueError, match=r"beta and tau need loss='all_items' or 'softmax'"):
+        MatrixFactorization(loss=loss, **{setting: 0.1})
+
+
+def test_users_without_events_have_no_say_in_weights() -> None:
+    log = Interactions.from_columns(np.arange(202) % 2, np.arange(202) % 101)
+    idle = log.including(users=["idle"])
+    with_idle, alone = (MatrixFactorization(2, beta=400.0, epochs=1).fit(x) for x in (idle, log))
+    assert np.array_equal(with_idle.offset, alone.offset)
+    prior = [
+        model.assemble(x)[0].parameters()["item.b"]
+        for model, x in ((alone, log), (with_idle, idle))
+    ]
+    assert np.allclose(*prior, rtol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["all_items", "softmax"])
+def test_an_item_stands_once_in_a_history_that_is_folded_in(loss: str) -> None:
+    log = random_log()
+    model, once = MatrixFactorization(3, loss, epochs=2).fit(log), log.csr()[[7]]
+    twice = csr_array(
+        (np.ones(2 * once.nnz), np.repeat(once.indices, 2), once.indptr * 2), once.shape
+    )
+    assert np.array_equal(model.score_histories(twice), model.score_histories(once))
+    assert twice.nnz == 2 * once.nnz, "the caller's histories are left alone"
 
 
 def test_ratings_are_predicted_to_the_noise() -> None:
@@ -116,7 +149,11 @@ def test_ratings_are_predicted_to_the_noise() -> None:
     pairs = model.score_all(test.user_index)[np.arange(len(test)), test.item_index]
     assert np.allclose(pairs, error + test.values, atol=1e-5)
     with pytest.raises(ValueError, match="no values to predict"):
-        MatrixFactorization(2, "squared").fit(random_log())
+        model.fit(random_log())
+    with pytest.raises(ValueError, match="epochs=0, expected"):
+        model.fit(train, epochs=0)
+    again = model.predict(test.user_index, test.item_index)
+    assert np.allclose(again, error + test.values, atol=1e-5), "as before what was refused"
     with pytest.raises(ValueError, match="predicts no values"):
         MatrixFactorization(dim=2, epochs=1).fit(train).predict([0], [0])
 

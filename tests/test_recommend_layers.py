@@ -74,7 +74,10 @@ def test_factors_with_histories_are_their_definition() -> None:
 
 def test_fusion_gradient() -> None:
     target = np.array([[1.0], [0], [1], [1], [0]])
-    checked(Fusion(5, 7, 3, 0.25), SigmoidCrossEntropy(), USERS, ITEMS, target=target)
+    network = checked(Fusion(5, 7, 3, 0.25), SigmoidCrossEntropy(), USERS, ITEMS, target=target)
+    sides = {"user.E": [0, 1, 2, 4], "item.E": [0, 2, 3, 6]}
+    expected = sides | {f"tower_{name}": ids for name, ids in sides.items()}
+    assert {k: v.tolist() for k, v in network.layer.rows(USERS, ITEMS).items()} == expected
     network = Network(Fusion(5, 7, 3, 0.0), MSE(), rng=0, dtype="float64")
     report = check_gradients(network, USERS, ITEMS, target=target, method="exact")
     assert report.ok and report.error == 0

@@ -120,7 +120,8 @@ def without(x: Any, labels: Array) -> Any:
 def unit_rows(x: Any) -> Any:
     """A CSR matrix with each row scaled to length 1; rows of zeros stay."""
     row = np.repeat(np.arange(x.shape[0]), np.diff(x.indptr))
-    return scaled_rows(x.copy(), np.sqrt(np.bincount(row, x.data**2, x.shape[0])))
+    x = x.astype(np.result_type(x.dtype, np.float32))  # a copy
+    return scaled_rows(x, np.sqrt(np.bincount(row, x.data**2, x.shape[0])))
 
 
 def scaled_rows(x: Any, by: Array) -> Any:

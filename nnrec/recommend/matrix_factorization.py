@@ -238,10 +238,12 @@ class MatrixFactorization(NetworkModel):
         self.check_arguments()
         if implicit and loss != "squared":
             raise ValueError(f"{self!r}: implicit=True needs loss='squared'")
+        if (beta or tau) and loss not in ("all_items", "softmax"):
+            raise ValueError(f"{self!r}: beta and tau need loss='all_items' or 'softmax'")
 
     def assemble(self, interactions: Interactions) -> tuple[nn.Network, Any, int]:
         """For "squared" the events' values are the targets, the last value of a pair."""
-        users, items, self.offset = interactions.n_users, interactions.n_items, 0.0
+        users, items = interactions.n_users, interactions.n_items
         if self.loss in ("all_items", "softmax"):
             return self._all_items(interactions.csr())
         penalty = nn.L2(self.l2 / self.batch_size)  # losses are means: λ is that of one event
@@ -254,7 +256,7 @@ class MatrixFactorization(NetworkModel):
             layer = Factors(users, items, self.dim, True, log.csr() if self.implicit else None)
             network = nn.Network(layer, nn.MSE(), rng=self.rng, penalty=penalty)
             return network, nn.Batches(pairs, values, batch_size=self.batch_size), len(log)
-        layer = Factors(users, items, self.dim, user_bias=False)
+        layer, self.offset = Factors(users, items, self.dim, user_bias=False), 0.0
         network = nn.Network(layer, nn.SigmoidCrossEntropy(), rng=self.rng, penalty=penalty)
         log = with_negatives(interactions)
         rows = log.csr().nnz
@@ -269,7 +271,7 @@ class MatrixFactorization(NetworkModel):
         """The biases begin at the logit of the item's share of positives, their prior."""
         users, items = histories.shape
         n_u = np.diff(histories.indptr)
-        weight = (np.maximum(n_u, 1) / max(n_u.min(), 1)) ** -self.beta
+        weight = np.maximum(n_u / n_u[n_u > 0].min(), 1) ** -self.beta
         weight /= weight.mean()  # the items' penalty is a share of Σ w, and their use another
         n_j = np.bincount(histories.indices, np.repeat(weight, n_u), items)
         per_item = self.negatives * (weight @ n_u) / items
@@ -278,8 +280,7 @@ class MatrixFactorization(NetworkModel):
         item_l2 = self.l2 / users * uses**self.frequency * uses.mean() ** rest
         loss = AllItemsLoss(self.negatives, user_l2, self.frequency, item_l2, softmax)
         network = nn.Network(AllItems(users, items, self.dim), loss, rng=self.rng)
-        prior = np.log((n_j + 0.5) / per_item)
-        network.parameters()["item.b"][:] = prior
+        network.parameters()["item.b"][:] = prior = np.log((n_j + 0.5) / per_item)
         self.offset = (-self.tau * prior).astype(np.float32)
         return network, nn.Batches(np.arange(users), histories, weight, self.batch_size), users
 
@@ -324,8 +325,7 @@ class MatrixFactorization(NetworkModel):
         if self.loss not in ("all_items", "softmax"):
             raise NotImplementedError(f"{self!r} folds in no new users: 'all_items' does")
         Q, b = self.item_factors, self.network.parameters()["item.b"]
-        histories = histories.copy()
-        histories.eliminate_zeros()
+        histories = (histories.copy() != 0).astype(np.float32)
         n = histories.shape[0]
         network = nn.Network(AllItems(n, *Q.shape), self.network.loss, rng=0, frozen=["item.*"])
         p = network.parameters()

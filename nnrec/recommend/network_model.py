@@ -46,12 +46,12 @@ class NetworkModel(ScoringModel):
         users or items have come behind the earlier ones since, theirs begin afresh.
         """
         check_events(self, interactions)
+        epochs = self.epochs if epochs is None else whole_number(f"{self!r}.fit", "epochs", epochs)
         self.network, source, rows = self.assemble(interactions)
         for name, old in (start or {}).items():
             new = self.network.parameters()[name]
             both = tuple(slice(min(sizes)) for sizes in zip(old.shape, new.shape))
             new[both] = old[both]
-        epochs = self.epochs if epochs is None else whole_number(f"{self!r}.fit", "epochs", epochs)
         steps = max(1, epochs * -(-rows // self.batch_size))
         rates = {path: nn.LinearDecay(a, steps, b) for path, (a, b) in self.rates().items()}
         adam = nn.Adam(rates, beta2=self.beta2)
