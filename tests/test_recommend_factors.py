@@ -134,7 +134,7 @@ def test_an_item_stands_once_in_a_history_that_is_folded_in(loss: str) -> None:
     log = random_log()
     model, once = MatrixFactorization(3, loss, epochs=2).fit(log), log.csr()[[7]]
     twice = csr_array(
-        (np.ones(2 * once.nnz), np.repeat(once.indices, 2), once.indptr * 2), once.shape
+        (np.ones(2 * once.nnz, "f4"), np.repeat(once.indices, 2), once.indptr * 2), once.shape
     )
     assert np.array_equal(model.score_histories(twice), model.score_histories(once))
     assert twice.nnz == 2 * once.nnz, "the caller's histories are left alone"
