@@ -263,6 +263,7 @@ def test_metrics_get_vectors_from_one_output_and_y_as_it_came() -> None:
     for y in (Y, Y[:, None], Y.tolist()):
         result = net.evaluate(X, y, metrics={"half": metric}, batch_size=7)
         assert result["half"] == 0.5 and type(result["half"]) is float
+        assert result.keys() == {"loss", "half"}
         truth, estimate = seen.pop()
         np.testing.assert_array_equal(truth, Y)
         np.testing.assert_array_equal(estimate, net.predict(X, batch_size=7)[:, 0])
