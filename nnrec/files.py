@@ -155,8 +155,8 @@ def outline(tree: JSON, name: str = "model") -> Iterator[str]:
         case {"$object": str(kind), "arguments": dict(given), "learned": dict(learned)}:
             parts = given | learned
     texts = {key: json.dumps(part) for key, part in parts.items()}
-    plain = [k for k, text in texts.items() if not re.search(r'(?<!\\)"\$(?!tuple")\w+":', text)]
-    told = ", ".join(f"{key}={shown(parts[key])}" for key in plain)
+    here = [k for k, text in texts.items() if not re.search(r'(?<!\\)"\$(?!tuple")\w+":', text)]
+    told = ", ".join(f"{key}={shown(parts[key])}" for key in here)
     yield f"{name}: {kind}({told})" if kind else f"{name}: {told}".rstrip()
     for key in (key for key, text in texts.items() if '"$object":' in text):
         yield from (f"  {line}" for line in outline(parts[key], str(key)))

@@ -292,8 +292,8 @@ def add_rows(table: Array, ids: Array, rows: Array) -> None:
     else:
         from scipy.sparse import csc_array
 
-        ones = np.ones(n := len(ids), rows.dtype)
-        table += csc_array((ones, ids, np.arange(n + 1)), shape=(len(table), n)) @ rows
+        n, each = len(ids), ones(len(ids), rows.dtype)
+        table += csc_array((each, ids, np.arange(n + 1)), shape=(len(table), n)) @ rows
 
 
 class LayerNorm(Layer):
